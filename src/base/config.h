@@ -1,0 +1,81 @@
+/* auracode.conf (auracode.conf(5)): INI, every key has a default. One table describes the keys; the
+ * supervisor reads the file and hands each program only the sections that it needs, as JSON in a
+ * sealed memfd ("config" of passed-fds.h), so no other program opens the file and the proxy never
+ * sees a secret. */
+#pragma once
+
+#include "base/error.h"
+#include "base/spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct config {
+    char *state_dir; /* absolute */
+    char *run_dir;   /* absolute */
+    /* [api] */
+    char *api_listen;       /* ADDRESS:PORT or "" for the unix socket alone */
+    char *api_user;         /* account that auracode-api runs as */
+    char *api_group;        /* group whose members are admins on the unix socket */
+    int64_t api_max_body;   /* bytes of a JSON body */
+    int64_t api_max_upload; /* bytes of an uploaded file */
+    /* [proxy] */
+    char *proxy_listen; /* ADDRESS:PORT */
+    char *proxy_domain;
+    char *proxy_user;
+    int64_t proxy_threads; /* 0: one a core */
+    int64_t proxy_wait_ms; /* how long a request waits for a dev server that starts */
+    /* [database] */
+    char *database_url; /* "" = sqlite:STATE/api/auracode.db */
+    /* [auth] */
+    char *auth_jwt_secret, *auth_jwks_url, *auth_issuer, *auth_audience;
+    /* [sandbox] */
+    struct limits limits;
+    char *sandbox_policy;
+    char *sandbox_egress;
+    int64_t sandbox_idle_timeout_s; /* 0: never */
+    char *sandbox_cgroup;           /* name of our cgroup below the one we run in */
+    char *sandbox_subnet; /* IPv4 network that egress links are numbered from, a.b.c.d/len */
+    char *templates_dir;  /* "" = STATE/templates */
+    char *policies_dir;   /* "" = installed policies */
+    /* [ids] */
+    int64_t ids_base, ids_count;
+    /* [log] */
+    char *log_level; /* error warning notice info debug */
+};
+
+/* Fills every key with its default. */
+int config_init(struct config *config, struct error *err);
+void config_free(struct config *config);
+
+/* Reads `path` over the present values; a missing file is an error only with `required`. Errors
+ * name the file, line, section and key, and what is allowed. */
+int config_load(struct config *config, const char *path, bool required, struct error *err);
+
+/* Sets one key, "section.key", as a line of the file would. */
+int config_set(struct config *config, const char *section, const char *key, const char *value,
+               struct error *err);
+
+/* After loading: fills what depends on other keys (database url, templates dir) and checks across
+ * keys. */
+int config_finish(struct config *config, struct error *err);
+
+enum config_audience {
+    CONFIG_FOR_API = 1u << 0,
+    CONFIG_FOR_PROXY = 1u << 1,
+};
+
+/* The keys meant for that program as a flat JSON object {"section.key": string|integer|number};
+ * with state_dir and run_dir. */
+json_t *config_export(const struct config *config, unsigned int audience);
+
+/* The reverse, in the program: from the descriptor "config". Keys that were not exported keep their
+ * defaults. */
+int config_import(struct config *config, int fd, struct error *err);
+
+/* "127.0.0.1:7070" or "[::1]:7070" into a host part and a port. */
+struct listen_address {
+    char host[64];
+    uint16_t port;
+};
+int listen_address_parse(const char *text, struct listen_address *ret_address);

@@ -1,1 +1,145 @@
-int main(void) { return 0; }
+/* auracode-proxy: from the browser to the dev server inside a sandbox.
+ *
+ * Theory of operation: threads of their own carry the data (worker.h); the main thread talks with
+ * the supervisor and the sandboxes' inits (control.h) and publishes what it learns (route.h). The
+ * program is started by auracoded with everything that it needs as descriptors and opens no file;
+ * it can make nothing but use the sockets that it is handed. */
+#include "proxy/control.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/passed-fds.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    int priority;
+} levels[] = {{"error", LOG_ERR},
+              {"warning", LOG_WARNING},
+              {"notice", LOG_NOTICE},
+              {"info", LOG_INFO},
+              {"debug", LOG_DEBUG}};
+
+static void set_log_level(const struct config *config)
+{
+    for (size_t i = 0; i < ELEMENTS(levels); i++)
+        if (str_equal(levels[i].name, config->log_level))
+            log_set_level(levels[i].priority);
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int read_config(struct config *config, struct error *err)
+{
+    int r = config_init(config, err);
+    if (r < 0)
+        return r;
+    cleanup_close int fd = passed_fd_take("config");
+    if (fd < 0)
+        return error_sys(err, fd, "taking the descriptor `config`");
+    return config_import(config, fd, err);
+}
+
+static int take_listeners(struct proxy *proxy, struct error *err)
+{
+    int fd;
+
+    while (proxy->n_listeners < LISTENERS_MAX && (fd = passed_fd_take("proxy")) >= 0)
+        proxy->listeners[proxy->n_listeners++] = fd;
+    return proxy->n_listeners > 0 ? 0 : error_set(err, ENOENT, "no listening socket was passed");
+}
+
+static unsigned int count_threads(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t threads = config->proxy_threads > 0 ? config->proxy_threads : cores;
+
+    return threads < 1 ? 1 : threads > (int64_t)THREADS_MAX ? THREADS_MAX : (unsigned int)threads;
+}
+
+static int start_workers(struct proxy *proxy, struct error *err)
+{
+    proxy->n_workers = count_threads(&proxy->config);
+    proxy->workers = calloc(proxy->n_workers, sizeof(*proxy->workers));
+    if (!proxy->workers)
+        return error_oom(err);
+    for (unsigned int i = 0; i < proxy->n_workers; i++) {
+        int r = worker_init(&proxy->workers[i], proxy, err);
+        if (r < 0)
+            return r;
+    }
+    for (unsigned int i = 0; i < proxy->n_workers; i++) {
+        int r = worker_start(&proxy->workers[i], err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static void stop_workers(struct proxy *proxy)
+{
+    atomic_store(&proxy->draining, true);
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        worker_wake(&proxy->workers[i]);
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        pthread_join(proxy->workers[i].thread, NULL);
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        worker_free(&proxy->workers[i]);
+    free(proxy->workers);
+}
+
+static int run(struct proxy *proxy, struct error *err)
+{
+    struct control control;
+
+    raise_descriptor_limit();
+    int r = read_config(&proxy->config, err);
+    if (r < 0)
+        return r;
+    set_log_level(&proxy->config);
+    proxy->domain = (struct text){proxy->config.proxy_domain, strlen(proxy->config.proxy_domain)};
+    r = take_listeners(proxy, err);
+    if (r == 0 && routes_init(&proxy->routes) < 0)
+        r = error_set(err, ENOMEM, "setting up the table of routes");
+    /* The control thread blocks signals first, so that no other thread can get them. */
+    r = r < 0 ? r : control_init(&control, proxy, err);
+    r = r < 0 ? r : start_workers(proxy, err);
+    if (r < 0)
+        return r;
+    log_info("serving with %u threads", proxy->n_workers);
+    r = control_run(&control, err);
+    stop_workers(proxy);
+    control_free(&control);
+    routes_free(&proxy->routes);
+    for (unsigned int i = 0; i < proxy->n_listeners; i++)
+        close(proxy->listeners[i]);
+    return r;
+}
+
+int main(void)
+{
+    static struct proxy proxy;
+    struct error err = ERROR_NONE;
+
+    log_open("auracode-proxy", LOG_NOTICE);
+    signal(SIGPIPE, SIG_IGN);
+    int r = run(&proxy, &err);
+    if (r < 0)
+        log_error("%s", err.message);
+    config_free(&proxy.config);
+    return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,107 @@
+/* One connection from a browser and the request it is at. The states and who moves them on:
+ *
+ *   HEAD      reading a request head                      client.c
+ *   PARKED    the sandbox or its dev server is not ready  dispatch.c
+ *   CONNECT   a connection to the dev server is made      dispatch.c
+ *   EXCHANGE  request and response pass                   exchange.c
+ *   TUNNEL    after a WebSocket upgrade                   exchange.c
+ *   REPLY     an answer of our own is written             client.c
+ *   LINGER    ended our side, waiting for the client's    client.c
+ */
+#pragma once
+
+#include "proxy/flow.h"
+#include "proxy/rewrite.h"
+#include "proxy/upstream.h"
+
+#include <arpa/inet.h>
+
+enum client_state {
+    CLIENT_HEAD,
+    CLIENT_PARKED,
+    CLIENT_CONNECT,
+    CLIENT_EXCHANGE,
+    CLIENT_TUNNEL,
+    CLIENT_REPLY,
+    CLIENT_LINGER,
+    CLIENT_DEAD
+};
+
+struct client {
+    struct peer peer;
+    struct worker *worker;
+    struct client *next, *previous;           /* of the worker; `next` also in the free lists */
+    struct client *wait_next, *wait_previous; /* waiters of the site */
+    struct client *again_next;
+    struct site *site;
+    struct upstream *upstream;
+    uint8_t state;
+    bool again, waiting;
+
+    /* the present request */
+    bool is_head, navigation, wants_upgrade, idempotent, old; /* old: HTTP/1.0 */
+    bool keep_alive;
+    bool has_body;
+    bool head_kept;   /* its bytes are still at the front of `in` */
+    bool other_tried; /* the second address family was */
+    bool retried;     /* on a fresh connection after a reused one had died */
+    bool for_status;  /* asks for the status document */
+    bool answered;    /* a final response head was written */
+    uint16_t port;    /* that it goes to */
+    uint8_t interim;
+    uint32_t head_seen, head_length;
+    int64_t waiting_since, refused_since; /* ms, 0: not */
+    struct target target;
+    struct flow up, down;
+    bool upstream_keeps; /* the dev server's connection may serve another request */
+    uint16_t authority_length;
+    char authority[AUTHORITY_MAX + 1];
+    char address[INET6_ADDRSTRLEN];
+};
+
+struct client *client_new(struct worker *worker, int fd, const char *address);
+
+/* Moves the client on as far as it goes; after any event on it or its upstream connection. */
+void client_run(struct client *client);
+void client_timeout(struct client *client, enum timer_class class);
+void client_close(struct client *client);
+
+/* Shutting down: close if idle. */
+void client_drain(struct client *client);
+
+/* Sets the state REPLY after something was put into `out`. */
+void client_replied(struct client *client);
+
+/* Lets go of the upstream connection (closing it) and of the site. */
+void client_release(struct client *client);
+
+/* The request at the front of `in`, parsed (again if need be). */
+const struct head *client_head(struct client *client);
+
+/* The path of the request target, without the path-form prefix. */
+struct text client_path(const struct client *client, const struct head *head);
+
+/* The request has been answered in full: next one, or the end. */
+void client_finish(struct client *client);
+
+/* dispatch.c: a head was read; a parked or connecting client may go on. */
+void dispatch_request(struct client *client);
+void dispatch_parked(struct client *client);
+void dispatch_changed(struct client *client); /* the parked client's sandbox changed */
+void dispatch_connecting(struct client *client);
+void dispatch_timeout(struct client *client, enum timer_class class);
+void dispatch_unpark(struct client *client);
+/* A reused connection died before it answered. */
+void dispatch_again(struct client *client);
+
+/* exchange.c */
+void exchange_start(struct client *client);
+void exchange_run(struct client *client);
+void tunnel_run(struct client *client);
+
+/* reply.c */
+struct page;
+void reply_page(struct client *client, struct page *page);
+void reply_error(struct client *client, int status, const char *code, const char *message);
+void reply_redirect_slash(struct client *client);
+void reply_status(struct client *client);

@@ -1,0 +1,32 @@
+/* One direction of a message's body: from one peer's `in` to the other's `out` and socket. What has
+ * a known length, or none, goes from the input buffer to the socket without a copy; the chunked
+ * coding is taken apart and written anew. At most one buffer waits each way, so a slow reader slows
+ * its writer down. */
+#pragma once
+
+#include "proxy/chunked.h"
+#include "proxy/peer.h"
+
+enum flow_kind { FLOW_NONE, FLOW_LENGTH, FLOW_CHUNKED, FLOW_TO_EOF };
+
+struct flow {
+    uint8_t kind;
+    bool chunk;   /* the next hop gets the chunked coding */
+    bool done;    /* the whole body was taken from the source */
+    bool starved; /* more input is needed than is buffered */
+    uint64_t left;
+    struct chunked chunked;
+};
+
+void flow_start(struct flow *flow, enum flow_kind kind, uint64_t length, bool chunk);
+
+enum flow_result {
+    FLOW_WAIT = 0,    /* nothing more can move now */
+    FLOW_AGAIN,       /* its turn is over, more can move */
+    FLOW_SOURCE_LOST, /* ended early, reset or malformed */
+    FLOW_SINK_LOST,
+};
+
+/* Moves what can be moved. `*ret_moved` is set if any byte moved. */
+enum flow_result flow_run(struct buffer_pool *pool, struct flow *flow, struct peer *source,
+                          struct peer *sink, bool *ret_moved);

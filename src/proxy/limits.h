@@ -1,0 +1,43 @@
+/* Every bound of the proxy in one place. */
+#pragma once
+
+#define HEAD_MAX         65536u /* bytes of a request or response head */
+#define TARGET_MAX       16384u /* bytes of a request target */
+#define FIELDS_MAX       256u   /* header fields of one head */
+#define AUTHORITY_MAX    300u   /* bytes of host:port, bracketed literals included */
+#define TRAILERS_MAX     8192u
+#define CHUNK_LINE_MAX   256u   /* size and extensions of a chunk */
+#define INTERIM_MAX      32u    /* 1xx responses before the final one */
+#define BUFFER_SIZE      81920u /* a head of HEAD_MAX with everything that rewriting adds */
+#define BUFFERS_FREE_MAX 256u   /* kept a thread */
+#define OBJECTS_FREE_MAX 1024u  /* clients and upstreams kept a thread */
+
+#define IDLE_PER_SITE_MAX        64u    /* idle upstream connections a thread and sandbox */
+#define CONNECTIONS_MAX          32768u /* clients a thread */
+#define THREADS_MAX              256u
+#define LISTENERS_MAX            14u /* what one packet of descriptors can carry back */
+#define UNKNOWN_KEPT_MAX         1024u
+#define PORTS_KEPT_MAX           64u
+#define RUN_ROUNDS               16u /* transfers for one client before others get their turn */
+#define INIT_MESSAGES_PER_SECOND 200u
+
+#define STOCK_INET  8u
+#define STOCK_INET6 2u
+#define STOCK_ROOM  16u /* a refill of 8 may arrive while some are left */
+
+#define HEAD_TIMEOUT_MS    10000
+#define IDLE_TIMEOUT_MS    60000
+#define CONNECT_TIMEOUT_MS 5000
+#define SUPERVISOR_WAIT_MS 5000
+#define HALF_CLOSED_MS     60000
+#define TUNNEL_IDLE_MS     (4 * 3600 * 1000)
+#define STALLED_MS         120000 /* a peer that takes or gives nothing in the middle of a body */
+#define LINGER_MS          2000
+#define REFUSED_RETRY_MS   100
+#define REFUSED_WAIT_MS    3000
+/* Below the five seconds after which Node closes an idle connection, so that ours goes first. */
+#define UPSTREAM_IDLE_MS    4000
+#define DRAIN_MS            5000
+#define UNKNOWN_KEPT_MS     1000
+#define SUPERVISOR_RETRY_MS 50
+#define SUPERVISOR_GONE_MS  30000

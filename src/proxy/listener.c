@@ -1,0 +1,48 @@
+/* Theory of operation: every thread watches every listener, exclusively, so that one connection
+ * wakes one thread. */
+#include "proxy/listener.h"
+
+#include "proxy/client.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BATCH 4
+
+static void address_text(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    strcpy(text, "unknown");
+    if (address->ss_family == AF_INET)
+        inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN);
+    else if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, INET6_ADDRSTRLEN);
+    else if (address->ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
+}
+
+void listener_accept(struct worker *worker, int fd)
+{
+    for (int i = 0; i < BATCH && worker->n_clients < worker->clients_max; i++) {
+        struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+        socklen_t length = sizeof(address);
+        char text[INET6_ADDRSTRLEN];
+
+        int client =
+            accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        /* Out of descriptors: what is open now is all that this process can bear. */
+        if (client < 0 && (errno == EMFILE || errno == ENFILE) && worker->n_clients > 0)
+            worker->clients_max = worker->n_clients;
+        if (client < 0)
+            break;
+        address_text(&address, text);
+        if (!client_new(worker, client, text))
+            break;
+    }
+    worker_listen(worker);
+}

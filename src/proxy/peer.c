@@ -1,0 +1,99 @@
+/* Theory of operation: see peer.h. A read or write that moved less than was asked for has emptied
+ * or filled the socket: the next edge will tell, and the call that would only answer EAGAIN is
+ * saved. After a hang-up there is no further edge, so such a peer stays readable until it gave its
+ * end. */
+#include "proxy/peer.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+int peer_watch(struct peer *peer, int epoll)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = peer};
+
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, peer->fd, &event) < 0 ? -errno : 0;
+}
+
+void peer_event(struct peer *peer, uint32_t events)
+{
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        peer->hung_up = true;
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        peer->readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        peer->writable = true;
+    if (events & EPOLLERR)
+        peer->failed = true;
+}
+
+int peer_fill(struct buffer_pool *pool, struct peer *peer)
+{
+    if (!peer->readable || peer->eof)
+        return 0;
+    int r = buffer_hold(pool, &peer->in);
+    if (r < 0)
+        return r;
+    size_t room = buffer_room(&peer->in);
+    if (room == 0)
+        return 0;
+    ssize_t n = recv(peer->fd, buffer_tail(&peer->in), room, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        peer->readable = errno == EINTR || peer->hung_up;
+        return 0;
+    }
+    if (n < 0) {
+        peer->failed = true;
+        return -errno;
+    }
+    peer->eof = n == 0;
+    peer->in.length += (uint32_t)n;
+    peer->readable = (size_t)n == room || peer->hung_up;
+    return 0;
+}
+
+ssize_t peer_send(struct peer *peer, const char *extra, size_t length)
+{
+    struct iovec parts[2] = {
+        {peer->out.length > 0 ? buffer_head(&peer->out) : NULL, peer->out.length},
+        {(char *)extra, length}};
+    struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
+    size_t wanted = peer->out.length + length;
+
+    if (!peer->writable || wanted == 0)
+        return 0;
+    ssize_t n = sendmsg(peer->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        peer->writable = errno == EINTR;
+        return 0;
+    }
+    if (n < 0) {
+        peer->failed = true;
+        return -errno;
+    }
+    peer->writable = (size_t)n == wanted;
+    size_t own = (size_t)n < peer->out.length ? (size_t)n : peer->out.length;
+    if (own > 0)
+        buffer_take(&peer->out, own);
+    return n - (ssize_t)own;
+}
+
+void peer_shut(struct peer *peer)
+{
+    if (!peer->shut)
+        shutdown(peer->fd, SHUT_WR);
+    peer->shut = true;
+}
+
+void peer_close(struct buffer_pool *pool, struct peer *peer)
+{
+    timer_cancel(&peer->timer);
+    buffer_drop(pool, &peer->in);
+    buffer_drop(pool, &peer->out);
+    if (peer->fd >= 0)
+        close(peer->fd);
+    peer->fd = -1;
+}

@@ -1,0 +1,46 @@
+/* One TCP connection, to a client or to a dev server, with its two buffers. It is watched
+ * edge-triggered for everything from its first day, so a request costs no epoll_ctl; what is known
+ * about readiness lives here. */
+#pragma once
+
+#include "proxy/buffer.h"
+#include "proxy/timer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum peer_kind { PEER_LISTENER, PEER_WAKE, PEER_CLIENT, PEER_UPSTREAM };
+
+struct peer {
+    uint8_t kind;  /* enum peer_kind; first, so that an epoll event can tell what it points to */
+    bool readable; /* a read may give something */
+    bool writable; /* a write may take something */
+    bool hung_up;  /* the other side has ended its direction: reads reach the end */
+    bool eof;      /* ... and have reached it */
+    bool failed;   /* reset or otherwise unusable */
+    bool shut;     /* our direction has been ended */
+    int fd;
+    struct buffer in, out;
+    struct timer timer;
+};
+
+/* Watches the descriptor in an epoll set with the peer as data. */
+int peer_watch(struct peer *peer, int epoll);
+
+/* Takes over what epoll reported. */
+void peer_event(struct peer *peer, uint32_t events);
+
+/* Reads once into `in` if there may be something. 0, or a negative errno when the connection is
+ * unusable (`failed` is then set). */
+int peer_fill(struct buffer_pool *pool, struct peer *peer);
+
+/* Writes `out` and, behind it, `extra`. Returns how many bytes of `extra` went, or a negative errno
+ * (`failed` is then set). */
+ssize_t peer_send(struct peer *peer, const char *extra, size_t length);
+
+/* Ends our direction; once. */
+void peer_shut(struct peer *peer);
+
+/* Closes and gives the buffers back. */
+void peer_close(struct buffer_pool *pool, struct peer *peer);

@@ -1,0 +1,95 @@
+/* What is known about sandboxes, shared by all threads. The control thread alone changes it. A
+ * request reads one 64-bit word, `view`, without a lock; what only pages show lies behind a mutex.
+ */
+#pragma once
+
+#include "base/id.h"
+#include "proxy/limits.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum route_state {
+    ROUTE_ASKING,   /* the supervisor was not heard yet */
+    ROUTE_UNKNOWN,  /* there is no such sandbox */
+    ROUTE_CREATING, /* it is being made */
+    ROUTE_STOPPED,  /* stopping, stopped or failed */
+    ROUTE_LINKING,  /* it runs; its init was not heard yet */
+    ROUTE_RUNNING,
+};
+
+enum service_state { SERVICE_STOPPED, SERVICE_STARTING, SERVICE_READY, SERVICE_CRASHED };
+
+struct view {
+    enum route_state state;
+    enum service_state service;
+    bool auto_restart;
+    bool inet6;    /* the service listens on ::1 */
+    uint16_t port; /* of the service; 0: not known */
+    uint32_t generation;
+};
+
+/* For pages and the status document. */
+struct detail {
+    char cause[512];
+    char lines[8192]; /* the service's last lines, each ended by a newline */
+    uint16_t ports[PORTS_KEPT_MAX];
+    size_t n_ports;
+};
+
+struct stock {
+    int inet[STOCK_ROOM], inet6[STOCK_ROOM];
+    unsigned int n_inet, n_inet6;
+    uint32_t generation;
+};
+
+struct sandbox {
+    char id[SANDBOX_ID_LENGTH + 1];
+    struct sandbox *next; /* in its bucket */
+    atomic_uint refs;
+    _Atomic uint64_t view;
+    pthread_mutex_t lock; /* detail and stock */
+    struct detail detail;
+    struct stock stock;
+    atomic_bool asked; /* is in the queue of the control thread */
+    struct sandbox *queue_next;
+    struct link *link; /* the control thread's own */
+};
+
+#define ROUTE_BUCKETS 4096u
+
+struct routes {
+    pthread_mutex_t lock;
+    struct sandbox *buckets[ROUTE_BUCKETS];
+    struct sandbox *queue;
+    int wake; /* eventfd of the control thread */
+};
+
+int routes_init(struct routes *routes);
+void routes_free(struct routes *routes);
+
+/* The sandbox of that (valid) id with one more reference, known or not; NULL: out of memory. A new
+ * one is in state ROUTE_ASKING and queued for the control thread. */
+struct sandbox *sandbox_get(struct routes *routes, const char *id);
+struct sandbox *sandbox_find(struct routes *routes, const char *id); /* NULL: not in the table */
+struct sandbox *sandbox_ref(struct sandbox *sandbox);
+void sandbox_unref(struct sandbox *sandbox);
+
+/* Takes it out of the table; references keep it alive. */
+void sandbox_forget(struct routes *routes, struct sandbox *sandbox);
+
+/* Has the control thread look at it: sockets are short, or nothing is known yet. */
+void sandbox_ask(struct routes *routes, struct sandbox *sandbox);
+
+/* For the control thread: the next sandbox asked about, with its reference; NULL: none. */
+struct sandbox *routes_asked(struct routes *routes);
+
+/* Calls `visit` for every sandbox in the table, without holding the lock. */
+int routes_each(struct routes *routes, void (*visit)(struct sandbox *sandbox, void *userdata),
+                void *userdata);
+
+struct view sandbox_view(const struct sandbox *sandbox);
+void sandbox_set_view(struct sandbox *sandbox, const struct view *view);

@@ -1,0 +1,295 @@
+/* Theory of operation: see worker.h. One turn of the loop waits, hands every event to the client
+ * concerned, runs those that have more to do, then expired timers. Objects closed in a turn are
+ * reused only after it, since later events of the same turn may still point at them. */
+#include "proxy/worker.h"
+
+#include "proxy/client.h"
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 128
+
+static unsigned int clients_max(const struct proxy *proxy)
+{
+    struct rlimit limit = {.rlim_cur = 1024};
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    /* Each client may need a second descriptor; some are for stocks and channels. */
+    uint64_t share = (uint64_t)limit.rlim_cur * 3 / 8 / proxy->n_workers;
+    return share < CONNECTIONS_MAX ? (unsigned int)share : CONNECTIONS_MAX;
+}
+
+int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
+{
+    worker->proxy = proxy;
+    worker->clients_max = clients_max(proxy);
+    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake = (struct peer){.kind = PEER_WAKE, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (worker->epoll < 0 || worker->wake.fd < 0)
+        return error_sys(err, errno, "making an epoll set");
+    timers_init(&worker->timers, proxy->config.proxy_wait_ms);
+    int r = pthread_mutex_init(&worker->mail_lock, NULL);
+    if (r == 0)
+        r = -peer_watch(&worker->wake, worker->epoll);
+    if (r != 0)
+        return error_sys(err, r, "setting up a thread");
+    for (unsigned int i = 0; i < proxy->n_listeners; i++)
+        worker->listeners[i] = (struct peer){.kind = PEER_LISTENER, .fd = proxy->listeners[i]};
+    worker_listen(worker);
+    return 0;
+}
+
+void worker_listen(struct worker *worker)
+{
+    bool wanted = worker->n_clients < worker->clients_max && !atomic_load(&worker->proxy->draining);
+
+    if (wanted == worker->listening)
+        return;
+    for (unsigned int i = 0; i < worker->proxy->n_listeners; i++) {
+        struct peer *listener = &worker->listeners[i];
+        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = listener};
+        epoll_ctl(worker->epoll, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listener->fd, &event);
+    }
+    worker->listening = wanted;
+}
+
+void worker_wake(struct worker *worker)
+{
+    eventfd_write(worker->wake.fd, 1);
+}
+
+void worker_tell(struct worker *worker, struct sandbox *sandbox)
+{
+    pthread_mutex_lock(&worker->mail_lock);
+    if (worker->n_mail < MAIL_MAX)
+        worker->mail[worker->n_mail++] = sandbox_ref(sandbox);
+    else
+        worker->mail_lost = true;
+    pthread_mutex_unlock(&worker->mail_lock);
+    worker_wake(worker);
+}
+
+void worker_again(struct worker *worker, struct client *client)
+{
+    if (client->again)
+        return;
+    client->again = true;
+    client->again_next = worker->again;
+    worker->again = client;
+}
+
+static void site_changed(struct worker *worker, struct site *site)
+{
+    site->refs++;
+    site_refresh(worker, site);
+    for (struct client *client = site->waiters, *next; client; client = next) {
+        next = client->wait_next;
+        if (client->state != CLIENT_PARKED)
+            continue;
+        dispatch_changed(client);
+        client_run(client);
+    }
+    site_put(worker, site);
+}
+
+static void all_sites_changed(struct worker *worker)
+{
+    for (size_t i = 0; i < SITE_BUCKETS; i++)
+        for (struct site *site = worker->sites[i], *next; site; site = next) {
+            next = site->next;
+            site_changed(worker, site);
+        }
+}
+
+static void drain(struct worker *worker)
+{
+    if (worker->drain_until > 0)
+        return;
+    worker->drain_until = worker->timers.now + DRAIN_MS;
+    worker_listen(worker);
+    for (struct client *client = worker->clients, *next; client; client = next) {
+        next = client->next;
+        client_drain(client);
+    }
+}
+
+static void read_mail(struct worker *worker)
+{
+    struct sandbox *mail[MAIL_MAX];
+    eventfd_t ignored;
+
+    eventfd_read(worker->wake.fd, &ignored);
+    pthread_mutex_lock(&worker->mail_lock);
+    unsigned int n = worker->n_mail;
+    bool lost = worker->mail_lost;
+    memcpy(mail, worker->mail, n * sizeof(mail[0]));
+    worker->n_mail = 0;
+    worker->mail_lost = false;
+    pthread_mutex_unlock(&worker->mail_lock);
+    for (unsigned int i = 0; i < n; i++) {
+        struct site *site = site_find(worker, mail[i]->id);
+        if (site && !lost)
+            site_changed(worker, site);
+        sandbox_unref(mail[i]);
+    }
+    if (lost)
+        all_sites_changed(worker);
+    if (atomic_load(&worker->proxy->draining))
+        drain(worker);
+}
+
+static void handle_event(struct worker *worker, struct peer *peer, uint32_t events)
+{
+    if (peer->kind == PEER_LISTENER) {
+        listener_accept(worker, peer->fd);
+    } else if (peer->kind == PEER_WAKE) {
+        read_mail(worker);
+    } else if (peer->fd >= 0 && peer->kind == PEER_CLIENT) {
+        peer_event(peer, events);
+        client_run((struct client *)peer);
+    } else if (peer->fd >= 0) {
+        struct upstream *upstream = (struct upstream *)peer;
+        peer_event(peer, events);
+        if (upstream->client)
+            client_run(upstream->client);
+        else
+            upstream_idle_event(upstream);
+    }
+}
+
+static void run_again(struct worker *worker)
+{
+    struct client *client = worker->again;
+
+    worker->again = NULL;
+    while (client) {
+        struct client *next = client->again_next;
+        client->again = false;
+        client_run(client);
+        client = next;
+    }
+}
+
+static void run_timers(struct worker *worker)
+{
+    struct timer *timer;
+
+    while ((timer = timers_expired(&worker->timers))) {
+        struct peer *peer = (struct peer *)((char *)timer - offsetof(struct peer, timer));
+        if (peer->kind == PEER_CLIENT)
+            client_timeout((struct client *)peer, (enum timer_class)timer->class);
+        else
+            upstream_close((struct upstream *)peer);
+    }
+}
+
+static void bury(struct worker *worker)
+{
+    while (worker->dead_clients) {
+        struct client *client = worker->dead_clients;
+        if (client->again)
+            break;
+        worker->dead_clients = client->next;
+        if (worker->n_free_clients >= OBJECTS_FREE_MAX) {
+            free(client);
+            continue;
+        }
+        client->next = worker->free_clients;
+        worker->free_clients = client;
+        worker->n_free_clients++;
+    }
+    while (worker->dead_upstreams) {
+        struct upstream *upstream = worker->dead_upstreams;
+        worker->dead_upstreams = upstream->next;
+        if (worker->n_free_upstreams >= OBJECTS_FREE_MAX) {
+            free(upstream);
+            continue;
+        }
+        upstream->next = worker->free_upstreams;
+        worker->free_upstreams = upstream;
+        worker->n_free_upstreams++;
+    }
+}
+
+static bool is_over(const struct worker *worker)
+{
+    return worker->drain_until > 0 &&
+           (!worker->clients || worker->timers.now >= worker->drain_until);
+}
+
+static int wait_ms(const struct worker *worker)
+{
+    int wait = worker->again ? 0 : timers_wait(&worker->timers);
+
+    if (worker->drain_until == 0)
+        return wait;
+    int64_t left = worker->drain_until - worker->timers.now;
+    return wait < 0 || wait > left ? (int)(left > 0 ? left : 0) : wait;
+}
+
+static void *run(void *userdata)
+{
+    struct worker *worker = userdata;
+    struct epoll_event events[EVENTS_MAX];
+
+    while (!is_over(worker)) {
+        int n = epoll_wait(worker->epoll, events, EVENTS_MAX, wait_ms(worker));
+        timers_update(&worker->timers);
+        for (int i = 0; i < n; i++)
+            handle_event(worker, events[i].data.ptr, events[i].events);
+        run_again(worker);
+        run_timers(worker);
+        bury(worker);
+    }
+    return NULL;
+}
+
+int worker_start(struct worker *worker, struct error *err)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&worker->thread, NULL, run, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r != 0 ? error_sys(err, r, "starting a thread") : 0;
+}
+
+static void free_lists(struct worker *worker)
+{
+    while (worker->free_clients) {
+        struct client *next = worker->free_clients->next;
+        free(worker->free_clients);
+        worker->free_clients = next;
+    }
+    while (worker->free_upstreams) {
+        struct upstream *next = worker->free_upstreams->next;
+        free(worker->free_upstreams);
+        worker->free_upstreams = next;
+    }
+}
+
+void worker_free(struct worker *worker)
+{
+    while (worker->clients)
+        client_close(worker->clients);
+    run_again(worker);
+    sites_free(worker);
+    bury(worker);
+    free_lists(worker);
+    buffer_pool_free(&worker->buffers);
+    while (worker->n_mail > 0)
+        sandbox_unref(worker->mail[--worker->n_mail]);
+    pthread_mutex_destroy(&worker->mail_lock);
+    close(worker->wake.fd);
+    close(worker->epoll);
+}

@@ -1,0 +1,69 @@
+/* One thread of the data path: an epoll set, its clients, upstream connections, timers and buffers.
+ * Threads share the routes (route.h) and the listeners, nothing else. */
+#pragma once
+
+#include "base/config.h"
+#include "proxy/head.h"
+#include "proxy/peer.h"
+#include "proxy/route.h"
+
+#include <pthread.h>
+
+struct client;
+struct upstream;
+struct site;
+
+#define SITE_BUCKETS 1024u
+#define MAIL_MAX     256u
+
+/* What all threads share. */
+struct proxy {
+    struct config config;
+    struct text domain;
+    struct routes routes;
+    struct worker *workers;
+    unsigned int n_workers;
+    int listeners[LISTENERS_MAX];
+    unsigned int n_listeners;
+    atomic_bool draining;
+};
+
+struct worker {
+    struct proxy *proxy;
+    pthread_t thread;
+    int epoll;
+    struct peer wake;
+    struct peer listeners[LISTENERS_MAX];
+    bool listening;
+    unsigned int n_clients, clients_max;
+    struct timers timers;
+    struct buffer_pool buffers;
+    struct site *sites[SITE_BUCKETS];
+    struct client *clients; /* all */
+    struct client *again;   /* have more to do without a new event */
+    struct client *dead_clients, *free_clients;
+    struct upstream *dead_upstreams, *free_upstreams;
+    unsigned int n_free_clients, n_free_upstreams;
+    const struct client *head_owner; /* whose request `head` holds, as long as it is not reused */
+    struct head head, response;
+    int64_t drain_until;
+    /* mail from the control thread: sandboxes that changed */
+    pthread_mutex_t mail_lock;
+    struct sandbox *mail[MAIL_MAX];
+    unsigned int n_mail;
+    bool mail_lost; /* too many: look at all */
+};
+
+int worker_init(struct worker *worker, struct proxy *proxy, struct error *err);
+int worker_start(struct worker *worker, struct error *err);
+void worker_free(struct worker *worker);
+
+/* From the control thread: this sandbox changed / look at `draining`. */
+void worker_tell(struct worker *worker, struct sandbox *sandbox);
+void worker_wake(struct worker *worker);
+
+/* Runs the client once more before the next wait. */
+void worker_again(struct worker *worker, struct client *client);
+
+/* Starts or stops accepting, by `listening` and the number of clients. */
+void worker_listen(struct worker *worker);

@@ -172,11 +172,9 @@ static struct curl_slist *make_headers(const struct client *client, const char *
         bearer = str_format("Authorization: Bearer %s", client->token);
         headers = bearer ? curl_slist_append(headers, bearer) : headers;
     }
-    if (content_type) {
-        type = str_format("Content-Type: %s", content_type);
-        headers = type ? curl_slist_append(headers, type) : headers;
-    }
-    return headers;
+    type =
+        str_format("Content-Type:%s%s", content_type ? " " : "", content_type ? content_type : "");
+    return type ? curl_slist_append(headers, type) : headers;
 }
 
 static int finish(struct transfer *transfer, CURLcode code, struct error *err)

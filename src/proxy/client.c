@@ -256,7 +256,9 @@ static const struct head_error *too_large(const struct client *client)
                                            "The request header is over 64 KiB."};
     const struct buffer *in = &client->peer.in;
 
-    return memchr(buffer_head(in), '\n', in->length) ? &head : &target;
+    size_t line = in->length < TARGET_MAX ? in->length : TARGET_MAX;
+
+    return memchr(buffer_head(in), '\n', line) ? &head : &target;
 }
 
 static void run_head(struct client *client)

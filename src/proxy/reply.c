@@ -109,7 +109,7 @@ static bool listens(const struct detail *detail, uint16_t port)
 static const char *state_name(const struct client *client, const struct view *view,
                               const struct detail *detail)
 {
-    static const char *const services[] = {[SERVICE_STOPPED] = "stopped",
+    static const char *const services[] = {[SERVICE_STOPPED] = "not_listening",
                                            [SERVICE_STARTING] = "starting",
                                            [SERVICE_READY] = "ready",
                                            [SERVICE_CRASHED] = "crashed"};

@@ -188,8 +188,8 @@ static void begin_request(struct client *client, const struct head *head)
     client->old = head->minor == 0;
     client->keep_alive = head->keep_alive && !atomic_load(&client->worker->proxy->draining);
     client->head_kept = true;
-    client->other_tried = client->retried = client->answered = false;
-    client->interim = 0;
+    client->other_tried = client->answered = false;
+    client->interim = client->retries = 0;
     client->waiting_since = client->refused_since = 0;
     client->target = (struct target){.port = 0};
     flow_start(&client->up,

@@ -44,11 +44,11 @@ struct client {
     bool has_body;
     bool head_kept;   /* its bytes are still at the front of `in` */
     bool other_tried; /* the second address family was */
-    bool retried;     /* on a fresh connection after a reused one had died */
     bool for_status;  /* asks for the status document */
     bool answered;    /* a final response head was written */
     uint16_t port;    /* that it goes to */
     uint8_t interim;
+    uint8_t retries; /* after the dev server had hung up without a byte */
     uint32_t head_seen, head_length;
     int64_t waiting_since, refused_since; /* ms, 0: not */
     struct target target;

@@ -121,6 +121,7 @@ static void show_starting(struct client *client)
                         .title = "Starting the dev server",
                         .message = "This page loads by itself as soon as it answers.",
                         .poll = "",
+                        .busy = true,
                         .retry_after = 1};
 
     show(client, &page, false);
@@ -208,7 +209,7 @@ static void connect_to(struct client *client, uint16_t port, const struct view *
     bool inet6 = site_prefers_inet6(site, port) || (port == view->port && view->inet6);
 
     client->port = port;
-    if (!client->retried && !client->other_tried) {
+    if (client->retries == 0 && !client->other_tried) {
         client->upstream =
             upstream_take_idle(worker, site, port, view->generation, !client->idempotent);
         if (client->upstream) {
@@ -371,7 +372,7 @@ void dispatch_again(struct client *client)
 {
     struct view view = sandbox_view(client->site->sandbox);
 
-    client->retried = true;
+    client->retries++;
     client->other_tried = false;
     if (view.state == ROUTE_RUNNING)
         connect_to(client, client->port, &view);

@@ -60,7 +60,8 @@ static void upstream_lost(struct client *client, bool unsent)
         client_close(client);
         return;
     }
-    if (upstream->reused && client->head_kept && silent && (client->idempotent || unsent)) {
+    if (client->head_kept && silent && client->retries < RETRIES_MAX &&
+        (client->idempotent || (upstream->reused && unsent))) {
         upstream_close(upstream);
         client->upstream = NULL;
         dispatch_again(client);

@@ -8,6 +8,7 @@
 #define TRAILERS_MAX     8192u
 #define CHUNK_LINE_MAX   256u   /* size and extensions of a chunk */
 #define INTERIM_MAX      32u    /* 1xx responses before the final one */
+#define RETRIES_MAX      2u     /* of a request that got no byte back */
 #define BUFFER_SIZE      81920u /* a head of HEAD_MAX with everything that rewriting adds */
 #define BUFFERS_FREE_MAX 256u   /* kept a thread */
 #define OBJECTS_FREE_MAX 1024u  /* clients and upstreams kept a thread */

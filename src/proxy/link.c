@@ -194,15 +194,32 @@ static void on_state(void *userdata, json_t *result, struct ipc_fds *fds, const 
         retry_later(link);
 }
 
+/* Past a terminal's escape sequence, which colours a log and would only clutter a page. */
+static const char *skip_escape(const char *text)
+{
+    if (*++text != '[')
+        return text;
+    for (text++; *text >= 0x20 && *text < 0x40; text++)
+        ;
+    return *text ? text + 1 : text;
+}
+
 /* Text of a JSON string, clipped, in one line. */
 static void copy_text(char *target, size_t size, const json_t *value)
 {
     const char *text = json_is_string(value) ? json_string_value(value) : "";
+    size_t at = 0;
 
-    snprintf(target, size, "%s", text);
-    for (char *c = target; *c; c++)
-        if ((unsigned char)*c < 0x20 && *c != '\t')
-            *c = ' ';
+    while (*text && at + 1 < size) {
+        if (*text == '\x1b') {
+            text = skip_escape(text);
+            continue;
+        }
+        bool control = (unsigned char)*text < 0x20 && *text != '\t';
+        target[at++] = control ? ' ' : *text;
+        text++;
+    }
+    target[at] = '\0';
 }
 
 static void copy_lines(struct detail *detail, const json_t *lines)

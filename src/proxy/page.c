@@ -137,7 +137,7 @@ static int add_main(struct buffer *out, const struct page *page)
     r = r < 0 ? r : buffer_literal(out, "</h1><p>");
     r = r < 0 ? r : page_escape(out, page->message);
     r = r < 0 ? r : buffer_literal(out, "</p>");
-    if (page->poll)
+    if (page->busy)
         r = r < 0 ? r : buffer_literal(out, "<div class=\"bar\"><i></i></div>");
     r = r < 0 ? r : add_ports(out, page);
     r = r < 0 ? r : buffer_literal(out, "<pre>");

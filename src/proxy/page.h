@@ -14,6 +14,7 @@ struct page {
     const char *message;   /* plain text */
     const char *lines;     /* the dev server's last lines, or NULL */
     const char *poll;      /* URL of the status document that the page follows, or NULL */
+    bool busy;             /* something is under way: show it */
     const uint16_t *ports; /* that listen; shown where `n_ports` > 0 */
     size_t n_ports;
     const char *port_prefix, *port_suffix; /* a link to a port is prefix + port + suffix */

@@ -137,7 +137,7 @@ test('auracoded killed in the middle of creates and removes: all are finished or
     command.socket.terminate();
 });
 
-test('auracode killed: the command it ran lives, or not, but the daemon does not mind', async () => {
+test('auracode killed: the command it ran ends with it, all else goes on', async () => {
     const { spawn } = await import('node:child_process');
     const client = spawn(daemon.cliProgram, ['exec', id, 'sh', '-c', 'echo running; exec sleep 5150'],
         { env: { AURACODE_SOCKET: daemon.socket }, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -145,7 +145,10 @@ test('auracode killed: the command it ran lives, or not, but the daemon does not
     client.kill('SIGKILL');
     await once(client, 'exit');
     await works(performance.now());
-    await daemon.exec(id, ['pkill', '-f', 'sleep 5150']);
+    await until('its command is gone', async () => (await daemon.exec(id, ['pgrep', '-f', 'sleep 5150'])).exit_code === 1, RECOVERY_MS);
+    await echo();
+    command.send('mine\n');
+    await command.outputs(/got mine/);
     socket.close();
     command.socket.terminate();
 });

@@ -1,7 +1,7 @@
 // Commands in a sandbox: run to the end, in the background, and interactively.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Instance, once } from './harness.mjs';
+import { Instance, once, until } from './harness.mjs';
 
 let daemon, id;
 before(async () => {
@@ -151,12 +151,15 @@ test('50 MB stream through whole, in order', async () => {
     assert.ok(lines.slice(0, -1).every((line, i) => line === String(i + 1)));
 });
 
-test('a client that goes away does not end the process, one that kills it does', async () => {
-    const stream = await daemon.stream(id, { command: 'echo here; sleep 765' });
-    await stream.outputs(/here/);
-    stream.socket.terminate();
-    await once(stream.socket, 'close');
-    assert.match(await daemon.output(id, ['pgrep', '-f', 'sleep 765']), /\d/);
+test('a client that goes away takes its process along, unless it asked to leave it', async () => {
+    for (const [query, left] of [['', 1], ['?detach=true', 0]]) {
+        const stream = await daemon.stream(id, { command: 'echo here; exec sleep 765' }, query);
+        await stream.outputs(/here/);
+        stream.socket.terminate();
+        await once(stream.socket, 'close');
+        if (left) await until('the process is gone', async () => (await daemon.exec(id, ['pgrep', '-f', 'sleep 765'])).exit_code === 1);
+        else assert.equal((await daemon.exec(id, ['pgrep', '-f', 'sleep 765'])).exit_code, left);
+    }
     await daemon.exec(id, ['pkill', '-f', 'sleep 765']);
 });
 

@@ -104,7 +104,7 @@ test('no path leads out of the project', async (t) => {
             });
             assert.ok([400, 403, 404, 409].includes(put.status), `${put.status} ${put.message}`);
         });
-    assert.equal((await daemon.refused('GET', url('links/loop'))).status, 400);
+    assert.ok([400, 403].includes((await daemon.refused('GET', url('links/loop'))).status));
 });
 
 test('fifos, sockets and devices are refused at once', async () => {

@@ -279,8 +279,8 @@ export class Instance {
     }
 
     // An interactive command: see class Stream.
-    async stream(id, request) {
-        const socket = this.ws(`/v1/sandboxes/${id}/exec`);
+    async stream(id, request, query = '') {
+        const socket = this.ws(`/v1/sandboxes/${id}/exec${query}`);
         const stream = new Stream(socket);
         await once(socket, 'open');
         socket.send(JSON.stringify(request));

@@ -101,7 +101,8 @@ void tunnel_run(struct client *client);
 
 /* reply.c */
 struct page;
-void reply_page(struct client *client, struct page *page);
+/* `poll` of the page only says whether; where, is found out. */
+void reply_page(struct client *client, const struct page *what);
 void reply_error(struct client *client, int status, const char *code, const char *message);
 void reply_redirect_slash(struct client *client);
 void reply_status(struct client *client);

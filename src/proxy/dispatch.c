@@ -73,9 +73,10 @@ static void park(struct client *client, enum timer_class class)
     site->waiters = client;
 }
 
-/* Answers with what is known of the sandbox; `page` has the rest. */
-static void show(struct client *client, struct page *page, bool with_ports)
+/* Answers with what is known of the sandbox; `what` has the rest. */
+static void show(struct client *client, const struct page *what, bool with_ports)
 {
+    struct page page = *what;
     struct sandbox *sandbox = client->site->sandbox;
     char message[sizeof(sandbox->detail.cause) + 256];
     struct detail detail;
@@ -83,13 +84,13 @@ static void show(struct client *client, struct page *page, bool with_ports)
     pthread_mutex_lock(&sandbox->lock);
     detail = sandbox->detail;
     pthread_mutex_unlock(&sandbox->lock);
-    snprintf(message, sizeof(message), "%s%s%s", page->message, detail.cause[0] ? " " : "",
+    snprintf(message, sizeof(message), "%s%s%s", page.message, detail.cause[0] ? " " : "",
              detail.cause);
-    page->message = message;
-    page->lines = detail.lines;
-    page->ports = detail.ports;
-    page->n_ports = with_ports ? detail.n_ports : 0;
-    reply_page(client, page);
+    page.message = message;
+    page.lines = detail.lines;
+    page.ports = detail.ports;
+    page.n_ports = with_ports ? detail.n_ports : 0;
+    reply_page(client, &page);
 }
 
 static void show_unknown(struct client *client)

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#define CHUNK_FRAME 32u /* size line, CRLF and the last chunk */
+#define CHUNK_FRAME ((size_t)32) /* size line, CRLF and the last chunk */
 
 void flow_start(struct flow *flow, enum flow_kind kind, uint64_t length, bool chunk)
 {

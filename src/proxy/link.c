@@ -544,6 +544,8 @@ void links_tick(struct control *control)
 
 void links_free(struct control *control)
 {
-    while (control->links)
-        forget(control->links);
+    for (struct link *link = control->links, *next; link; link = next) {
+        next = link->next;
+        forget(link);
+    }
 }

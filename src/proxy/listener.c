@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ static void address_text(const struct sockaddr_storage *address, char text[INET6
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
 
-    strcpy(text, "unknown");
+    snprintf(text, INET6_ADDRSTRLEN, "unknown");
     if (address->ss_family == AF_INET)
         inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN);
     else if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))

@@ -1,5 +1,5 @@
-/* Theory of operation: a page's body is built in a buffer of its own stack frame's making and then
- * framed, so that Content-Length is exact. Style and script are allowed by a nonce alone. */
+/* Theory of operation: a page is written straight into the connection's buffer. Style and script
+ * are allowed by a nonce alone. */
 #include "proxy/page.h"
 
 #include "base/cleanup.h"
@@ -195,16 +195,28 @@ static int finish(struct buffer *out, const char *body, size_t length, bool head
     return r < 0 || head_only ? r : buffer_add(out, body, length);
 }
 
+/* The head is written before the body's length is known, with room for it. */
+static int add_html(struct buffer *out, const struct page *page, const char *nonce, bool head_only)
+{
+    char digits[12];
+
+    int r = buffer_literal(out, "Content-Length:          \r\n\r\n");
+    size_t start = out->length;
+    r = r < 0 ? r : add_body(out, page, nonce);
+    if (r < 0)
+        return r;
+    snprintf(digits, sizeof(digits), "%8zu", out->length - start);
+    memcpy(buffer_head(out) + start - 12, digits, 8);
+    if (head_only)
+        out->length = (uint32_t)start;
+    return 0;
+}
+
 int page_write_html(struct buffer *out, const struct page *page, bool head_only, bool keep_alive)
 {
-    cleanup_free char *memory = malloc(BUFFER_SIZE);
-    struct buffer body = {.data = memory};
     char nonce[33];
-
-    if (!memory)
-        return -ENOMEM;
     int r = make_nonce(nonce);
-    r = r < 0 ? r : add_body(&body, page, nonce);
+
     r = r < 0 ? r : add_head(out, page->status, page->retry_after, keep_alive);
     r = r < 0 ? r
               : buffer_print(out,
@@ -214,7 +226,7 @@ int page_write_html(struct buffer *out, const struct page *page, bool head_only,
                              "script-src 'nonce-%s'; connect-src 'self'; base-uri 'none'; "
                              "form-action 'none'\r\n",
                              nonce, nonce);
-    return r < 0 ? r : finish(out, body.data, body.length, head_only);
+    return r < 0 ? r : add_html(out, page, nonce, head_only);
 }
 
 int page_write_json(struct buffer *out, const struct page *page, bool head_only, bool keep_alive)

@@ -34,23 +34,24 @@ static void find_places(const struct client *client, struct places *places)
              domain->data, colon ? colon : "");
 }
 
-void reply_page(struct client *client, struct page *page)
+void reply_page(struct client *client, const struct page *what)
 {
     struct buffer *out = &client->peer.out;
+    struct page page = *what;
     struct places places;
 
     find_places(client, &places);
-    if (page->poll)
-        page->poll = places.poll;
-    page->port_prefix = places.prefix;
-    page->port_suffix = places.suffix;
+    if (page.poll)
+        page.poll = places.poll;
+    page.port_prefix = places.prefix;
+    page.port_suffix = places.suffix;
     bool keep = client->keep_alive && !client->has_body;
     if (buffer_hold(&client->worker->buffers, out) < 0) {
         client_close(client);
         return;
     }
-    int r = client->navigation ? page_write_html(out, page, client->is_head, keep)
-                               : page_write_json(out, page, client->is_head, keep);
+    int r = client->navigation ? page_write_html(out, &page, client->is_head, keep)
+                               : page_write_json(out, &page, client->is_head, keep);
     if (r < 0)
         client_close(client);
     else

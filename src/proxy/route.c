@@ -133,49 +133,17 @@ struct sandbox *routes_asked(struct routes *routes)
     return sandbox;
 }
 
-static size_t collect_locked(struct routes *routes, struct sandbox **all)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < ROUTE_BUCKETS; i++)
-        for (struct sandbox *sandbox = routes->buckets[i]; sandbox; sandbox = sandbox->next) {
-            if (all)
-                all[n] = sandbox_ref(sandbox);
-            n++;
-        }
-    return n;
-}
-
-int routes_each(struct routes *routes, void (*visit)(struct sandbox *sandbox, void *userdata),
-                void *userdata)
-{
-    pthread_mutex_lock(&routes->lock);
-    size_t n = collect_locked(routes, NULL);
-    cleanup_free struct sandbox **all = calloc(n + 1, sizeof(struct sandbox *));
-    if (all)
-        collect_locked(routes, all);
-    pthread_mutex_unlock(&routes->lock);
-    if (!all)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        visit(all[i], userdata);
-        sandbox_unref(all[i]);
-    }
-    return 0;
-}
-
-static void forget_it(struct sandbox *sandbox, void *userdata)
-{
-    sandbox_forget(userdata, sandbox);
-}
-
 void routes_free(struct routes *routes)
 {
     struct sandbox *asked;
 
     while ((asked = routes_asked(routes)))
         sandbox_unref(asked);
-    routes_each(routes, forget_it, routes);
+    for (size_t i = 0; i < ROUTE_BUCKETS; i++)
+        for (struct sandbox *sandbox = routes->buckets[i], *next; sandbox; sandbox = next) {
+            next = sandbox->next;
+            sandbox_unref(sandbox);
+        }
     pthread_mutex_destroy(&routes->lock);
     close_and_forget(&routes->wake);
 }

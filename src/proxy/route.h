@@ -69,6 +69,7 @@ struct routes {
 };
 
 int routes_init(struct routes *routes);
+/* When no other thread runs any more. */
 void routes_free(struct routes *routes);
 
 /* The sandbox of that (valid) id with one more reference, known or not; NULL: out of memory. A new
@@ -86,10 +87,6 @@ void sandbox_ask(struct routes *routes, struct sandbox *sandbox);
 
 /* For the control thread: the next sandbox asked about, with its reference; NULL: none. */
 struct sandbox *routes_asked(struct routes *routes);
-
-/* Calls `visit` for every sandbox in the table, without holding the lock. */
-int routes_each(struct routes *routes, void (*visit)(struct sandbox *sandbox, void *userdata),
-                void *userdata);
 
 struct view sandbox_view(const struct sandbox *sandbox);
 void sandbox_set_view(struct sandbox *sandbox, const struct view *view);

@@ -127,6 +127,7 @@ static void unlink_idle(struct upstream *upstream)
         upstream->next->previous = upstream->previous;
     upstream->next = upstream->previous = NULL;
     site->n_idle--;
+    upstream->idle = false;
 }
 
 static bool still_open(const struct upstream *upstream)
@@ -134,13 +135,6 @@ static bool still_open(const struct upstream *upstream)
     char byte;
 
     return recv(upstream->peer.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-static bool is_idle(const struct upstream *upstream)
-{
-    const struct upstream *first = upstream->site->idle;
-
-    return upstream == first || upstream->previous;
 }
 
 struct upstream *upstream_take_idle(struct worker *worker, struct site *site, uint16_t port,
@@ -261,6 +255,7 @@ void upstream_make_idle(struct upstream *upstream)
         site->idle->previous = upstream;
     site->idle = upstream;
     site->n_idle++;
+    upstream->idle = true;
     timer_arm(&worker->timers, &upstream->peer.timer, TIMER_UPSTREAM_IDLE);
 }
 
@@ -270,12 +265,11 @@ void upstream_close(struct upstream *upstream)
 
     if (upstream->peer.fd < 0)
         return;
-    if (is_idle(upstream))
+    if (upstream->idle)
         unlink_idle(upstream);
     peer_close(&worker->buffers, &upstream->peer);
     site_put(worker, upstream->site);
     upstream->client = NULL;
-    upstream->site = NULL;
     upstream->next = worker->dead_upstreams;
     worker->dead_upstreams = upstream;
 }

@@ -14,6 +14,7 @@ struct upstream {
     uint16_t port;
     bool inet6;
     bool connected;
+    bool idle; /* is in the site's list */
     bool reused;
 };
 

@@ -131,7 +131,8 @@ static void read_mail(struct worker *worker)
     pthread_mutex_lock(&worker->mail_lock);
     unsigned int n = worker->n_mail;
     bool lost = worker->mail_lost;
-    memcpy(mail, worker->mail, n * sizeof(mail[0]));
+    for (unsigned int i = 0; i < n; i++)
+        mail[i] = worker->mail[i];
     worker->n_mail = 0;
     worker->mail_lost = false;
     pthread_mutex_unlock(&worker->mail_lock);

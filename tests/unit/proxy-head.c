@@ -363,7 +363,8 @@ static void chunk_lines_are_bounded(void **state)
 
     (void)state;
     memset(text, 'x', sizeof(text));
-    memcpy(text, "3;", 2);
+    text[0] = '3';
+    text[1] = ';';
     assert_int_equal(decode((struct text){text, sizeof(text)}, sizeof(text), body), -EPROTO);
 }
 

@@ -1,1 +1,215 @@
-int main(void) { return 0; }
+/* auracode-api: the control API. Started by the supervisor as an unprivileged user with its sockets
+ * open; it lives on when the supervisor does not. See api.h for how its parts hang together. */
+#include "api/api.h"
+
+#include "api/dev-wait.h"
+#include "api/http.h"
+#include "api/inits.h"
+#include "api/store/store.h"
+#include "api/supervisor.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/passed-fds.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+
+#define GRACE_US       (5 * (uint64_t)1000000)
+#define STRANGER_RATE  1.0 /* refused authentications a second and address */
+#define STRANGER_BURST 20.0
+#define KEY_RATE       500.0 /* requests a second and API key */
+#define KEY_BURST      1000.0
+
+static const struct {
+    const char *name;
+    int priority;
+} log_levels[] = {
+    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+    {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+};
+
+static void set_log_level(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTS(log_levels); i++)
+        if (str_equal(log_levels[i].name, name))
+            log_set_level(log_levels[i].priority);
+}
+
+static int load_config(struct api *api, struct error *err)
+{
+    struct listen_address proxy = {.port = 0};
+    int fd = passed_fd_take("config");
+    int r = config_init(&api->config, err);
+
+    if (fd < 0)
+        return error_sys(err, fd, "the descriptor `config`");
+    if (r == 0)
+        r = config_import(&api->config, fd, err);
+    close(fd);
+    if (r < 0)
+        return r;
+    set_log_level(api->config.log_level);
+    if (listen_address_parse(api->config.proxy_listen, &proxy) == 0)
+        api->proxy_port = proxy.port;
+    return 0;
+}
+
+/* The only look-up in the system's user database, before anything is served. */
+static void find_admin_group(struct api *api)
+{
+    const struct group *group = getgrnam(api->config.api_group);
+
+    api->admin_gid = group ? group->gr_gid : (gid_t)-1;
+    if (!group)
+        log_notice("there is no group `%s`: only root may use the unix socket",
+                   api->config.api_group);
+}
+
+static int start_listeners(struct api *api, struct listener_fd *listeners, size_t *ret_count,
+                           struct error *err)
+{
+    static const struct {
+        const char *name;
+        bool trusted;
+    } names[] = {{"http-unix", true}, {"http-tcp", false}};
+    size_t count = 0;
+    int r = http_new(api, err);
+
+    for (size_t i = 0; r == 0 && i < ELEMENTS(names); i++) {
+        int fd = passed_fd_take(names[i].name);
+        if (fd == -ENOENT)
+            continue;
+        if (fd < 0)
+            return error_sys(err, fd, "the descriptor `%s`", names[i].name);
+        listeners[count++] = (struct listener_fd){names[i].name, fd};
+        r = http_listen(api->http, fd, names[i].trusted, err);
+    }
+    *ret_count = count;
+    return r;
+}
+
+static void on_idle(struct api *api)
+{
+    sd_event_exit(api->event, EXIT_SUCCESS);
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)usec;
+    (void)userdata;
+    return sd_event_exit(sd_event_source_get_event(source), EXIT_SUCCESS);
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info,
+                        void *userdata)
+{
+    struct api *api = userdata;
+
+    (void)source;
+    (void)info;
+    if (api->stopping)
+        return 0;
+    api->stopping = true;
+    sd_notify(0, "STOPPING=1");
+    log_info("stopping");
+    sd_event_add_time_relative(api->event, NULL, CLOCK_MONOTONIC, GRACE_US, 1000, on_grace_over,
+                               NULL);
+    http_quiesce(api->http, on_idle);
+    return 0;
+}
+
+static int set_up_loop(struct api *api, struct error *err)
+{
+    sigset_t mask;
+    int r = sd_event_new(&api->event);
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    if (r >= 0 && sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+        r = -errno;
+    if (r >= 0)
+        r = sd_event_add_signal(api->event, NULL, SIGTERM, on_terminate, api);
+    if (r >= 0)
+        r = sd_event_add_signal(api->event, NULL, SIGINT, on_terminate, api);
+    return r < 0 ? error_sys(err, r, "setting up the event loop") : 0;
+}
+
+/* Connections, streams and sandboxes' channels all take descriptors. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start(struct api *api, struct listener_fd *listeners, struct error *err)
+{
+    size_t n_listeners = 0;
+    int r = load_config(api, err);
+
+    if (r == 0)
+        r = set_up_loop(api, err);
+    if (r < 0)
+        return r;
+    find_admin_group(api);
+    limiter_init(&api->strangers, STRANGER_RATE, STRANGER_BURST);
+    limiter_init(&api->keys, KEY_RATE, KEY_BURST);
+    if (getrandom(&api->limiter_seed, sizeof(api->limiter_seed), 0) < 0)
+        return error_sys(err, errno, "getrandom");
+    api->dev_waiters = dev_waiters_new(api);
+    api->inits = inits_new(api);
+    if (!api->dev_waiters || !api->inits)
+        return error_oom(err);
+    r = store_open(api->config.database_url, &api->store, err);
+    if (r == 0)
+        r = start_listeners(api, listeners, &n_listeners, err);
+    if (r == 0)
+        r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);
+    return r;
+}
+
+/* In the order in which what waits is answered: first whoever waits for others, then the
+ * connections that carry the answers. */
+static void finish(struct api *api)
+{
+    api->stopping = true;
+    if (api->http)
+        http_abort_all(api->http);
+    supervisor_close(api->supervisor);
+    inits_free(api->inits);
+    dev_waiters_free(api->dev_waiters);
+    if (api->http)
+        http_run(api->http);
+    http_free(api->http);
+    store_close(api->store);
+    sd_event_unref(api->event);
+    config_free(&api->config);
+}
+
+int main(void)
+{
+    static struct api api = {.admin_gid = (gid_t)-1};
+    struct listener_fd listeners[HTTP_LISTENERS_MAX];
+    struct error err = ERROR_NONE;
+    int status = EXIT_FAILURE;
+
+    log_open("auracode-api", LOG_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    if (start(&api, listeners, &err) < 0)
+        log_error("%s", err.message);
+    else
+        status = sd_event_loop(api.event);
+    finish(&api);
+    return status < 0 ? EXIT_FAILURE : status;
+}

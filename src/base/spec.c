@@ -71,6 +71,11 @@ static int check_map(json_t *map, const char *field, bool (*key_valid)(const cha
     return 0;
 }
 
+int env_check(json_t *env, struct error *err)
+{
+    return check_map(env, "env", env_name_valid, 16384, err);
+}
+
 static bool label_name_valid(const char *name)
 {
     return resource_name_valid(name);
@@ -83,7 +88,7 @@ int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, s
     if (r == 0)
         r = check_resource_name("policy", spec->policy, err);
     if (r == 0)
-        r = check_map(spec->env, "env", env_name_valid, 16384, err);
+        r = env_check(spec->env, err);
     if (r == 0)
         r = check_map(spec->labels, "labels", label_name_valid, 4096, err);
     if (r == 0 && spec->limits)

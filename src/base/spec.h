@@ -42,6 +42,10 @@ extern const struct field sandbox_spec_fields[8];
  * labels, environment names, and decodes spec->limits over *limits, which holds the defaults. */
 int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, struct error *err);
 
+/* Names ([A-Za-z_][A-Za-z0-9_]*, at most 128 bytes) and size (16 KiB together) of an environment;
+ * NULL is fine. */
+int env_check(json_t *env, struct error *err);
+
 /* {"memory":..,"cpu":..,"pids":..,"disk":..} */
 json_t *limits_to_json(const struct limits *limits);
 

@@ -1,0 +1,36 @@
+/* What the parts of the program share. One thread, one sd-event loop; nothing blocks but short disk
+ * access. Everything that waits for the supervisor or for a sandbox continues in a callback, while
+ * its HTTP connection is suspended. */
+#pragma once
+
+#include "api/limiter.h"
+#include "base/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+struct http;
+struct inits;
+struct store;
+struct supervisor;
+struct dev_waiters;
+
+#define OWNER_MAX 128u
+
+struct api {
+    sd_event *event;
+    struct config config;
+    struct http *http;
+    struct supervisor *supervisor;
+    struct inits *inits;
+    struct store *store;
+    struct dev_waiters *dev_waiters;
+    struct limiter strangers; /* refused authentications, by address */
+    struct limiter keys;      /* requests, by API key */
+    uint64_t limiter_seed;
+    gid_t admin_gid; /* (gid_t)-1: there is no such group */
+    uint16_t proxy_port;
+    bool stopping;
+};

@@ -1,0 +1,25 @@
+/* Who asks. On the unix socket the kernel says: root, our own user and members of [api] group are
+ * admins. Over TCP an API key does, as `Authorization: Bearer ak_…`; a WebSocket, to which browsers
+ * add no header, may bring it as `?auth_token=` or as the subprotocol `bearer.TOKEN`. */
+#pragma once
+
+#include "api/api.h"
+#include "base/error.h"
+
+struct http_request;
+
+struct principal {
+    bool admin; /* sees and does everything */
+    unsigned int scopes;
+    char owner[OWNER_MAX + 1];
+};
+
+/* Fills request->who. Code "unauthenticated", "forbidden" or "rate_limited". With no route (nothing
+ * matched) it only asks who it is. */
+int auth_check(struct http_request *request, struct error *err);
+
+/* The headers that belong to such a refusal. */
+void auth_challenge(struct http_request *request, const struct error *err);
+
+/* The bearer token of a request or NULL; `buffer` may hold it. */
+const char *auth_token(struct http_request *request, char *buffer, size_t size);

@@ -1,0 +1,138 @@
+/* Theory of operation: see detect.h. */
+#include "api/detect.h"
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define DEFAULT_PORT 3000
+
+const struct package_manager package_managers[] = {
+    {"pnpm", "pnpm-lock.yaml"}, {"yarn", "yarn.lock"},        {"bun", "bun.lock"},
+    {"bun", "bun.lockb"},       {"npm", "package-lock.json"},
+};
+const size_t n_package_managers = ELEMENTS(package_managers);
+
+static const char *const scripts[] = {"dev", "start"};
+
+/* The first that is a dependency: a framework comes before the tool that it is built on. */
+static const struct {
+    const char *package;
+    int port;
+    bool port_option;
+} frameworks[] = {
+    {"next", 3000, true},
+    {"nuxt", 3000, true},
+    {"astro", 4321, true},
+    {"@sveltejs/kit", 5173, true},
+    {"react-scripts", 3000, false},
+    {"vite", 5173, true},
+    {"webpack-dev-server", 8080, true},
+};
+
+static const struct package_manager npm = {"npm", "package-lock.json"};
+
+static const char *const env_defaults[][2] = {
+    {"HOST", "127.0.0.1"},
+    {"HOSTNAME", "127.0.0.1"},
+    {"BROWSER", "none"},
+};
+
+static const struct package_manager *find_manager(bool (*has_file)(void *, const char *),
+                                                  void *userdata)
+{
+    for (size_t i = 0; i < n_package_managers; i++)
+        if (has_file(userdata, package_managers[i].lock_file))
+            return &package_managers[i];
+    return &npm;
+}
+
+static bool depends_on(const json_t *package, const char *name)
+{
+    return json_object_get(json_object_get(package, "dependencies"), name) ||
+           json_object_get(json_object_get(package, "devDependencies"), name);
+}
+
+static void find_framework(const json_t *package, struct detected *detected)
+{
+    for (size_t i = 0; i < ELEMENTS(frameworks); i++)
+        if (depends_on(package, frameworks[i].package)) {
+            detected->framework = frameworks[i].package;
+            detected->port = frameworks[i].port;
+            detected->port_option = frameworks[i].port_option;
+            return;
+        }
+}
+
+static const char *find_script(const json_t *package)
+{
+    for (size_t i = 0; i < ELEMENTS(scripts); i++) {
+        const char *line =
+            json_string_value(json_object_get(json_object_get(package, "scripts"), scripts[i]));
+        if (line && *line)
+            return scripts[i];
+    }
+    return NULL;
+}
+
+int detect_dev_server(const char *text, size_t length,
+                      bool (*has_file)(void *userdata, const char *name), void *userdata,
+                      struct detected *ret_detected, struct error *err)
+{
+    json_error_t where;
+    cleanup_json json_t *package = text ? json_loadb(text, length, 0, &where) : NULL;
+    struct detected detected = {.manager = find_manager(has_file, userdata), .port = DEFAULT_PORT};
+
+    find_framework(package, &detected);
+    detected.script = find_script(package);
+    *ret_detected = detected;
+    if (!text)
+        return error_set_code(err, ENOENT, "dev_script_missing",
+                              "there is no /app/package.json; give a command");
+    if (!package)
+        return error_set_code(err, ENOENT, "dev_script_missing",
+                              "/app/package.json is not JSON (line %d, column %d)", where.line,
+                              where.column);
+    if (!detected.script)
+        return error_set_code(err, ENOENT, "dev_script_missing",
+                              "/app/package.json has neither a `dev` nor a `start` script; add one "
+                              "or give a command");
+    return 0;
+}
+
+json_t *detect_argv(const struct detected *detected, int port)
+{
+    char text[12];
+    json_t *argv = json_pack("[s,s,s]", detected->manager->name, "run", detected->script);
+
+    if (!argv || !detected->port_option || port == detected->port)
+        return argv;
+    snprintf(text, sizeof(text), "%d", port);
+    /* npm would take the option for its own. */
+    cleanup_json json_t *option = str_equal(detected->manager->name, "npm")
+                                      ? json_pack("[s,s,s]", "--", "--port", text)
+                                      : json_pack("[s,s]", "--port", text);
+    if (option && json_array_extend(argv, option) == 0)
+        return argv;
+    json_decref(argv);
+    return NULL;
+}
+
+json_t *detect_env(int port)
+{
+    char text[12];
+    json_t *env = json_object();
+    int r = env ? 0 : -ENOMEM;
+
+    snprintf(text, sizeof(text), "%d", port);
+    if (r == 0)
+        r = json_object_set_new(env, "PORT", json_string(text));
+    for (size_t i = 0; r == 0 && i < ELEMENTS(env_defaults); i++)
+        r = json_object_set_new(env, env_defaults[i][0], json_string(env_defaults[i][1]));
+    if (r == 0)
+        return env;
+    json_decref(env);
+    return NULL;
+}

@@ -1,0 +1,65 @@
+/* The handlers of the route table, one file a topic, each with the schemas of its routes. */
+#pragma once
+
+#include "api/request.h"
+
+#define HANDLER(name)                                                                              \
+    int name(struct http_request *request, void *query, void *body, struct error *err)
+
+/* sandboxes.c, sandbox-list.c */
+HANDLER(sandbox_create);
+HANDLER(sandbox_list);
+HANDLER(sandbox_get);
+HANDLER(sandbox_remove);
+HANDLER(sandbox_start);
+HANDLER(sandbox_stop);
+HANDLER(sandbox_stats);
+
+/* system.c */
+HANDLER(system_version);
+HANDLER(system_alive);
+HANDLER(system_ready);
+
+/* templates.c, tokens.c */
+HANDLER(template_list);
+HANDLER(template_create);
+HANDLER(template_remove);
+HANDLER(token_list);
+HANDLER(token_create);
+HANDLER(token_revoke);
+
+/* exec.c, exec-ws.c */
+HANDLER(exec_run);
+HANDLER(exec_socket);
+
+/* processes.c, logs.c */
+HANDLER(process_list);
+HANDLER(process_get);
+HANDLER(process_signal);
+HANDLER(process_logs);
+HANDLER(sandbox_logs);
+
+/* files.c, upload.c, tree.c */
+HANDLER(file_get);
+HANDLER(file_put);
+HANDLER(file_remove);
+HANDLER(file_tree);
+
+/* dev-server.c */
+HANDLER(dev_server_put);
+HANDLER(dev_server_get);
+HANDLER(dev_server_stop);
+HANDLER(port_list);
+
+/* A sandbox object as clients see it: the supervisor's and its preview URL. New reference or NULL.
+ */
+json_t *sandbox_to_client(const struct api *api, json_t *sandbox);
+
+/* The preview URL of a sandbox (`port` 0) or of one of its ports; NULL when out of memory. */
+char *sandbox_url(const struct api *api, const char *id, unsigned int port);
+
+/* The supervisor's or an init's answer as it is: replies with `member` of it (NULL: with all of it)
+ * and the status 200. `userdata` is the request. */
+struct ipc_fds;
+void reply_with_result(struct http_request *request, const char *member, json_t *result,
+                       const struct error *err);

@@ -1,0 +1,214 @@
+/* Theory of operation: see http.h. A daemon's epoll descriptor becomes readable when one of its
+ * connections has something to do, and when a connection was resumed. After each run a timer is set
+ * to what the daemon asks for: an idle timeout, or at once when work is left. */
+#include "api/http.h"
+
+#include "api/request.h"
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define CONNECTIONS_MAX        1024u
+#define CONNECTIONS_ADDRESS    64u
+#define CONNECTION_MEMORY      (64u << 10) /* head and read buffer; more head is 431 or 414 */
+#define CONNECTION_MEMORY_STEP (16u << 10)
+#define IDLE_TIMEOUT_S         60u
+
+struct listener {
+    struct http *http;
+    struct MHD_Daemon *daemon;
+    bool trusted_transport;
+    sd_event_source *io, *timer;
+};
+
+struct http {
+    struct api *api;
+    struct listener listeners[HTTP_LISTENERS_MAX];
+    size_t n_listeners;
+    struct http_request *requests;
+    void (*idle)(struct api *api);
+};
+
+void http_track(struct http *http, struct http_request *request)
+{
+    request->next = http->requests;
+    if (request->next)
+        request->next->previous = request;
+    http->requests = request;
+}
+
+void http_untrack(struct http *http, struct http_request *request)
+{
+    if (request->previous)
+        request->previous->next = request->next;
+    else
+        http->requests = request->next;
+    if (request->next)
+        request->next->previous = request->previous;
+    if (!http->requests && http->idle)
+        http->idle(http->api);
+}
+
+static void *on_target(void *userdata, const char *target, struct MHD_Connection *connection)
+{
+    struct listener *listener = userdata;
+
+    (void)connection;
+    return request_begin(listener->http->api, listener->trusted_transport, target);
+}
+
+static enum MHD_Result on_access(void *userdata, struct MHD_Connection *connection,
+                                 const char *path, const char *method, const char *version,
+                                 const char *data, size_t *data_length, void **state)
+{
+    (void)userdata;
+    (void)path;
+    (void)version;
+    if (!*state) /* request_begin had no memory */
+        return MHD_NO;
+    return request_step(*state, connection, method, data, data_length);
+}
+
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)userdata;
+    (void)connection;
+    (void)code;
+    if (*state)
+        request_end(*state);
+    *state = NULL;
+}
+
+static void run(struct listener *listener)
+{
+    unsigned long long timeout_ms;
+
+    MHD_run(listener->daemon);
+    if (MHD_get_timeout(listener->daemon, &timeout_ms) != MHD_YES) {
+        sd_event_source_set_enabled(listener->timer, SD_EVENT_OFF);
+        return;
+    }
+    sd_event_source_set_time_relative(listener->timer, (uint64_t)timeout_ms * 1000);
+    sd_event_source_set_enabled(listener->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    (void)source;
+    (void)fd;
+    (void)events;
+    run(userdata);
+    return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    run(userdata);
+    return 0;
+}
+
+static struct MHD_Daemon *start_daemon(struct listener *listener, int fd)
+{
+    unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_access, listener, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        listener->trusted_transport ? 0u : CONNECTIONS_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
+        IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)CONNECTION_MEMORY_STEP,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+static int watch(struct listener *listener, struct error *err)
+{
+    sd_event *event = listener->http->api->event;
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+    if (!info)
+        return error_set(err, EIO, "libmicrohttpd has no epoll descriptor");
+    int r = sd_event_add_io(event, &listener->io, info->epoll_fd, EPOLLIN, on_io, listener);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &listener->timer, CLOCK_MONOTONIC, 0, 1000, on_timer,
+                                       listener);
+    return r < 0 ? error_sys(err, r, "watching libmicrohttpd") : 0;
+}
+
+int http_new(struct api *api, struct error *err)
+{
+    api->http = calloc(1, sizeof(*api->http));
+    if (!api->http)
+        return error_oom(err);
+    api->http->api = api;
+    return 0;
+}
+
+int http_listen(struct http *http, int fd, bool trusted_transport, struct error *err)
+{
+    if (http->n_listeners >= HTTP_LISTENERS_MAX)
+        return error_set(err, E2BIG, "more than %u listening sockets", HTTP_LISTENERS_MAX);
+    struct listener *listener = &http->listeners[http->n_listeners];
+    /* The daemon closes its socket when it stops; ours must outlive it. */
+    cleanup_close int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return error_sys(err, errno, "duplicating the listening socket");
+    *listener = (struct listener){.http = http, .trusted_transport = trusted_transport};
+    listener->daemon = start_daemon(listener, copy);
+    if (!listener->daemon)
+        return error_set(err, EIO, "libmicrohttpd did not start");
+    TAKE_FD(copy);
+    http->n_listeners++;
+    return watch(listener, err);
+}
+
+void http_quiesce(struct http *http, void (*idle)(struct api *api))
+{
+    for (size_t i = 0; i < http->n_listeners; i++) {
+        int fd = MHD_quiesce_daemon(http->listeners[i].daemon);
+        if (fd >= 0)
+            close(fd);
+    }
+    http->idle = idle;
+    if (!http->requests)
+        idle(http->api);
+}
+
+void http_abort_all(struct http *http)
+{
+    struct http_request *next;
+
+    for (struct http_request *request = http->requests; request; request = next) {
+        next = request->next;
+        if (request->abort)
+            request->abort(request);
+    }
+}
+
+void http_run(struct http *http)
+{
+    /* One turn takes up what was resumed, the next sends, the last ends what is done. */
+    for (int turn = 0; turn < 3; turn++)
+        for (size_t i = 0; i < http->n_listeners; i++)
+            MHD_run(http->listeners[i].daemon);
+}
+
+void http_free(struct http *http)
+{
+    if (!http)
+        return;
+    http->idle = NULL;
+    for (size_t i = 0; i < http->n_listeners; i++) {
+        sd_event_source_disable_unref(http->listeners[i].io);
+        sd_event_source_disable_unref(http->listeners[i].timer);
+        MHD_stop_daemon(http->listeners[i].daemon);
+    }
+    free(http);
+}

@@ -1,0 +1,31 @@
+/* libmicrohttpd on the event loop: one daemon a listening socket, driven through its epoll
+ * descriptor; no thread is made. */
+#pragma once
+
+#include "api/api.h"
+#include "base/error.h"
+
+#define HTTP_LISTENERS_MAX 4u
+
+struct http_request;
+
+int http_new(struct api *api, struct error *err);
+
+/* Serves a listening socket, which stays the caller's. `trusted_transport`: the unix socket. */
+int http_listen(struct http *http, int fd, bool trusted_transport, struct error *err);
+
+/* Takes no more connections; calls `idle` once no request is open. */
+void http_quiesce(struct http *http, void (*idle)(struct api *api));
+
+/* Aborts what still runs. */
+void http_abort_all(struct http *http);
+
+/* Every request must have been answered or be about to be: connections still open are closed. */
+void http_free(struct http *http);
+
+/* Requests between their beginning and end. */
+void http_track(struct http *http, struct http_request *request);
+void http_untrack(struct http *http, struct http_request *request);
+
+/* Serves what is ready now: after answers that must go out before http_free. */
+void http_run(struct http *http);

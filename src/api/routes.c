@@ -1,0 +1,176 @@
+/* The route table: all of the REST interface, with the fields of every query and body. */
+#include "api/route.h"
+
+#include "api/dev-schema.h"
+#include "api/exec-request.h"
+#include "api/exec-schema.h"
+#include "api/file-schema.h"
+#include "api/handlers.h"
+#include "api/sandbox-schema.h"
+#include "api/template-schema.h"
+#include "base/cleanup.h"
+#include "base/spec.h"
+
+#include <stddef.h>
+
+static const char *const state_choices[] = {"creating", "running",  "stopping", "stopped",
+                                            "failed",   "removing", NULL};
+static const char *const wait_choices[] = {"ready", NULL};
+static const char *const source_choices[] = {"dev-server", NULL};
+
+static const struct field list_query[] = {
+    {"label", FIELD_STRING_ARRAY, offsetof(struct sandbox_list_query, labels), 0, 32, false, NULL},
+    {"state", FIELD_CHOICE, offsetof(struct sandbox_list_query, state), 0, 0, false, state_choices},
+    {"limit", FIELD_INT, offsetof(struct sandbox_list_query, limit), 1, 256, false, NULL},
+    {"cursor", FIELD_SANDBOX_ID, offsetof(struct sandbox_list_query, cursor), 0, 0, false, NULL},
+};
+
+static const struct field stop_body[] = {
+    {"grace_ms", FIELD_INT, offsetof(struct sandbox_stop_body, grace_ms), 0, 60000, false, NULL},
+};
+
+static const struct field template_body[] = {
+    {"name", FIELD_STRING, offsetof(struct template_body, name), 1, 64, true, NULL},
+    {"sandbox", FIELD_SANDBOX_ID, offsetof(struct template_body, sandbox), 0, 0, true, NULL},
+    {"description", FIELD_STRING, offsetof(struct template_body, description), 0, 512, false, NULL},
+    {"dev", FIELD_OBJECT, offsetof(struct template_body, dev), 0, 0, false, NULL},
+    {"consume", FIELD_BOOL, offsetof(struct template_body, consume), 0, 0, false, NULL},
+};
+
+static const struct field token_body[] = {
+    {"name", FIELD_STRING, offsetof(struct token_body, name), 1, 64, true, NULL},
+    {"owner", FIELD_STRING, offsetof(struct token_body, owner), 1, OWNER_MAX, false, NULL},
+    {"scopes", FIELD_STRING_ARRAY, offsetof(struct token_body, scopes), 1, 3, true, NULL},
+};
+
+static const struct field socket_query[] = {
+    {"process_id", FIELD_INT, offsetof(struct exec_socket_query, process_id), 1, INT64_MAX, false,
+     NULL},
+    {"since", FIELD_INT, offsetof(struct exec_socket_query, since), 0, INT64_MAX, false, NULL},
+    {"detach", FIELD_BOOL, offsetof(struct exec_socket_query, detach), 0, 0, false, NULL},
+};
+
+static const struct field log_query[] = {
+    {"since", FIELD_INT, offsetof(struct log_query, since), 0, INT64_MAX, false, NULL},
+    {"follow", FIELD_BOOL, offsetof(struct log_query, follow), 0, 0, false, NULL},
+};
+
+static const struct field service_log_query[] = {
+    {"source", FIELD_CHOICE, offsetof(struct log_query, source), 0, 0, false, source_choices},
+    {"since", FIELD_INT, offsetof(struct log_query, since), 0, INT64_MAX, false, NULL},
+    {"follow", FIELD_BOOL, offsetof(struct log_query, follow), 0, 0, false, NULL},
+};
+
+static const struct field signal_query[] = {
+    {"signal", FIELD_STRING, offsetof(struct signal_query, signal), 4, 16, false, NULL},
+};
+
+#define FILE_PATH(needed)                                                                          \
+    {                                                                                              \
+        "path", FIELD_STRING, offsetof(struct file_query, path), 1, 4096, needed, NULL             \
+    }
+
+static const struct field file_get_query[] = {
+    FILE_PATH(true),
+    {"list", FIELD_BOOL, offsetof(struct file_query, list), 0, 0, false, NULL},
+    {"after", FIELD_STRING, offsetof(struct file_query, after), 1, 255, false, NULL},
+    {"limit", FIELD_INT, offsetof(struct file_query, limit), 1, FILE_PAGE_MAX, false, NULL},
+};
+
+static const struct field file_put_query[] = {
+    FILE_PATH(true),
+    {"mode", FIELD_STRING, offsetof(struct file_query, mode), 1, 4, false, NULL},
+    {"directory", FIELD_BOOL, offsetof(struct file_query, directory), 0, 0, false, NULL},
+};
+
+static const struct field file_remove_query[] = {
+    FILE_PATH(true),
+    {"recursive", FIELD_BOOL, offsetof(struct file_query, recursive), 0, 0, false, NULL},
+};
+
+static const struct field tree_query[] = {
+    FILE_PATH(false),
+    {"depth", FIELD_INT, offsetof(struct file_query, depth), 1, 32, false, NULL},
+};
+
+static const struct field dev_query[] = {
+    {"wait", FIELD_CHOICE, offsetof(struct dev_query, wait), 0, 0, false, wait_choices},
+    {"timeout_ms", FIELD_INT, offsetof(struct dev_query, timeout_ms), 1, 600000, false, NULL},
+};
+
+static const struct field dev_body[] = {
+    {"command", FIELD_ANY, offsetof(struct dev_body, command), 0, 0, false, NULL},
+    {"env", FIELD_STRING_MAP, offsetof(struct dev_body, env), 0, 128, false, NULL},
+    {"port", FIELD_INT, offsetof(struct dev_body, port), 1, 65535, false, NULL},
+    {"auto_restart", FIELD_BOOL, offsetof(struct dev_body, auto_restart), 0, 0, false, NULL},
+};
+
+#define NO_FIELDS                                                                                  \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
+#define BOX "/v1/sandboxes/{id}"
+
+const struct route routes[] = {
+    {METHOD_GET, "/healthz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
+     system_alive},
+    {METHOD_GET, "/readyz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
+     system_ready},
+    {METHOD_GET, "/v1/version", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, system_version},
+
+    {METHOD_GET, "/v1/sandboxes", SCOPE_READ, BODY_NONE, 0, SCHEMA(list_query), NO_FIELDS,
+     sandbox_list},
+    {METHOD_POST, "/v1/sandboxes", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
+     SCHEMA(sandbox_spec_fields), sandbox_create},
+    {METHOD_GET, BOX, SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_get},
+    {METHOD_DELETE, BOX, SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_remove},
+    {METHOD_POST, BOX "/start", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_start},
+    {METHOD_POST, BOX "/stop", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(stop_body),
+     sandbox_stop},
+    {METHOD_GET, BOX "/stats", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_stats},
+
+    {METHOD_POST, BOX "/exec", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(exec_fields),
+     exec_run},
+    {METHOD_GET, BOX "/exec", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(socket_query),
+     NO_FIELDS, exec_socket},
+    {METHOD_GET, BOX "/processes", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, process_list},
+    {METHOD_GET, BOX "/processes/{process_id}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     process_get},
+    {METHOD_DELETE, BOX "/processes/{process_id}", SCOPE_SANDBOXES, BODY_NONE, 0,
+     SCHEMA(signal_query), NO_FIELDS, process_signal},
+    {METHOD_GET, BOX "/processes/{process_id}/logs", SCOPE_READ, BODY_NONE, 0, SCHEMA(log_query),
+     NO_FIELDS, process_logs},
+    {METHOD_GET, BOX "/logs", SCOPE_READ, BODY_NONE, 0, SCHEMA(service_log_query), NO_FIELDS,
+     sandbox_logs},
+
+    {METHOD_GET, BOX "/files", SCOPE_READ, BODY_NONE, 0, SCHEMA(file_get_query), NO_FIELDS,
+     file_get},
+    {METHOD_PUT, BOX "/files", SCOPE_SANDBOXES, BODY_STREAM, 0, SCHEMA(file_put_query), NO_FIELDS,
+     file_put},
+    {METHOD_DELETE, BOX "/files", SCOPE_SANDBOXES, BODY_NONE, 0, SCHEMA(file_remove_query),
+     NO_FIELDS, file_remove},
+    {METHOD_GET, BOX "/tree", SCOPE_READ, BODY_NONE, 0, SCHEMA(tree_query), NO_FIELDS, file_tree},
+
+    {METHOD_GET, BOX "/dev-server", SCOPE_READ, BODY_NONE, 0, SCHEMA(dev_query), NO_FIELDS,
+     dev_server_get},
+    {METHOD_PUT, BOX "/dev-server", SCOPE_SANDBOXES, BODY_JSON, 0, SCHEMA(dev_query),
+     SCHEMA(dev_body), dev_server_put},
+    {METHOD_DELETE, BOX "/dev-server", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     dev_server_stop},
+    {METHOD_GET, BOX "/ports", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, port_list},
+
+    {METHOD_GET, "/v1/templates", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, template_list},
+    {METHOD_POST, "/v1/templates", SCOPE_ADMIN, BODY_JSON, 0, NO_FIELDS, SCHEMA(template_body),
+     template_create},
+    {METHOD_DELETE, "/v1/templates/{name}", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     template_remove},
+    {METHOD_GET, "/v1/tokens", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, token_list},
+    {METHOD_POST, "/v1/tokens", SCOPE_ADMIN, BODY_JSON, 0, NO_FIELDS, SCHEMA(token_body),
+     token_create},
+    {METHOD_DELETE, "/v1/tokens/{token_id}", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     token_revoke},
+};
+const size_t n_routes = ELEMENTS(routes);
+
+_Static_assert(sizeof(struct sandbox_spec) <= ROUTE_DATA_MAX, "a decoded body fits");
+_Static_assert(sizeof(struct exec_body) <= ROUTE_DATA_MAX, "a decoded body fits");

@@ -1,0 +1,16 @@
+/* Decoded queries and bodies of the sandbox routes, shared by the route table and the handlers. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sandbox_stop_body {
+    int64_t grace_ms;
+};
+
+struct sandbox_list_query {
+    json_t *labels; /* "name=value" strings, or NULL */
+    const char *state, *cursor;
+    int64_t limit;
+};

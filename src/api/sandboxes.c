@@ -1,0 +1,244 @@
+/* Sandboxes: create, get, start, stop, remove, stats. The supervisor does the work; this turns its
+ * answers into what clients see. */
+#include "api/handlers.h"
+
+#include "api/key.h"
+#include "api/sandbox-schema.h"
+#include "api/store/store.h"
+#include "api/supervisor.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define IDEMPOTENCY_KEY_MAX 255u
+
+char *sandbox_url(const struct api *api, const char *id, unsigned int port)
+{
+    const char *domain = api->config.proxy_domain;
+
+    return port ? str_format("http://%u-%s.%s:%u/", port, id, domain, api->proxy_port)
+                : str_format("http://%s.%s:%u/", id, domain, api->proxy_port);
+}
+
+json_t *sandbox_to_client(const struct api *api, json_t *sandbox)
+{
+    const char *id = json_string_value(json_object_get(sandbox, "id"));
+    cleanup_free char *url = sandbox_url(api, id ? id : "", 0);
+    json_t *copy = json_copy(sandbox);
+
+    if (!url || !copy || json_object_set_new(copy, "url", json_string(url)) < 0) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+void reply_with_result(struct http_request *request, const char *member, json_t *result,
+                       const struct error *err)
+{
+    json_t *value = member ? json_object_get(result, member) : result;
+    struct error malformed = ERROR_NONE;
+
+    if (result && !json_is_object(value) && !json_is_array(value)) {
+        error_set(&malformed, EPROTO, "the answer has no `%s`", member);
+        err = &malformed;
+        result = NULL;
+    }
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply(request, 200, json_incref(value));
+}
+
+static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+
+    (void)fds;
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply(request, 200,
+                   sandbox_to_client(request->api, json_object_get(result, "sandbox")));
+}
+
+static int ask(struct http_request *request, const char *op, rpc_reply_fn reply)
+{
+    supervisor_call(request->api->supervisor, op,
+                    json_pack("{s:s}", "sandbox", request->captures[0]), CALL_REPEATABLE, reply,
+                    request);
+    return 0;
+}
+
+HANDLER(sandbox_get)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.get", on_sandbox);
+}
+
+HANDLER(sandbox_start)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.start", on_sandbox);
+}
+
+HANDLER(sandbox_stop)
+{
+    const struct sandbox_stop_body *params = body;
+
+    (void)query;
+    (void)err;
+    supervisor_call(request->api->supervisor, "sandbox.stop",
+                    json_pack("{s:s,s:I}", "sandbox", request->captures[0], "grace_ms",
+                              (json_int_t)params->grace_ms),
+                    CALL_REPEATABLE, on_sandbox, request);
+    return 0;
+}
+
+static void on_removed(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+
+    (void)fds;
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply_empty(request, 204);
+}
+
+HANDLER(sandbox_remove)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.remove", on_removed);
+}
+
+static void on_stats(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)fds;
+    reply_with_result(userdata, NULL, result, err);
+}
+
+HANDLER(sandbox_stats)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.stats", on_stats);
+}
+
+/* What is remembered of a creation until its answer is there. */
+struct creation {
+    char idempotency_key[IDEMPOTENCY_KEY_MAX + 1]; /* "": none */
+};
+
+static void remember(struct http_request *request, unsigned int status, const json_t *sandbox)
+{
+    const struct creation *creation = request->state;
+    struct error err = ERROR_NONE;
+    cleanup_free char *text = sandbox ? json_dumps(sandbox, JSON_COMPACT) : NULL;
+
+    if (!creation->idempotency_key[0])
+        return;
+    if (store_answer_finish(request->api->store, request->who.owner, creation->idempotency_key,
+                            text ? status : 0, text, &err) < 0)
+        log_warning("keeping the answer of an idempotent request: %s", err.message);
+}
+
+static void reply_created(struct http_request *request, json_t *sandbox)
+{
+    const char *id = json_string_value(json_object_get(sandbox, "id"));
+
+    http_header(request, MHD_HTTP_HEADER_LOCATION, "/v1/sandboxes/%s", id ? id : "");
+    http_reply(request, 201, sandbox);
+}
+
+static void on_created(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+    json_t *sandbox =
+        result ? sandbox_to_client(request->api, json_object_get(result, "sandbox")) : NULL;
+
+    (void)fds;
+    remember(request, 201, sandbox);
+    if (!result)
+        http_fail(request, err);
+    else
+        reply_created(request, sandbox);
+}
+
+static int replay(struct http_request *request, const char *hash, struct store_answer *answer,
+                  struct error *err)
+{
+    cleanup_free char *text = answer->body;
+
+    if (!str_equal(answer->request_hash, hash))
+        return error_set_code(err, EEXIST, "idempotency_key_reused",
+                              "this Idempotency-Key was used with another request body");
+    if (answer->status == 0)
+        return error_set_code(err, EEXIST, "idempotency_in_progress",
+                              "the first request with this Idempotency-Key is still running");
+    http_header(request, "Idempotency-Replayed", "true");
+    reply_created(request, json_loads(text, 0, NULL));
+    return 0;
+}
+
+/* 1: the request has been answered. */
+static int claim(struct http_request *request, struct creation *creation, struct error *err)
+{
+    const char *key = http_get_header(request, "Idempotency-Key");
+    cleanup_free char *canonical = json_dumps(request->body_json, JSON_COMPACT | JSON_SORT_KEYS);
+    char hash[KEY_HASH_SIZE];
+    struct store_answer answer = {.status = 0};
+
+    if (!key)
+        return 0;
+    if (strlen(key) == 0 || strlen(key) > IDEMPOTENCY_KEY_MAX)
+        return error_set_field(err, "Idempotency-Key", "expected 1 to %u characters",
+                               IDEMPOTENCY_KEY_MAX);
+    if (!canonical || digest_hex(canonical, strlen(canonical), hash) < 0)
+        return error_oom(err);
+    int r = store_answer_begin(request->api->store, request->who.owner, key, hash,
+                               now_realtime_ms(), &answer, err);
+    if (r == -EEXIST) {
+        r = replay(request, hash, &answer, err);
+        return r < 0 ? r : 1;
+    }
+    if (r == 0)
+        snprintf(creation->idempotency_key, sizeof(creation->idempotency_key), "%s", key);
+    return r;
+}
+
+HANDLER(sandbox_create)
+{
+    const struct sandbox_spec *spec = body;
+    struct limits limits = request->api->config.limits;
+    struct creation *creation = calloc(1, sizeof(*creation));
+
+    (void)query;
+    request->state = creation;
+    request->state_free = free;
+    if (!creation)
+        return error_oom(err);
+    if (spec->owner && !request->who.admin)
+        return error_set_field(err, "owner", "only an admin may choose the owner");
+    int r = sandbox_spec_check(spec, &limits, err);
+    if (r == 0)
+        r = claim(request, creation, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    json_t *params = json_copy(request->body_json);
+    if (params && !request->who.admin)
+        json_object_set_new(params, "owner", json_string(request->who.owner));
+    supervisor_call(request->api->supervisor, "sandbox.create", params, CALL_ONCE, on_created,
+                    request);
+    return 0;
+}

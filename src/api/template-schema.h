@@ -1,0 +1,16 @@
+/* Decoded bodies of the template and token routes, shared by the route table and the handlers. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct template_body {
+    const char *name, *sandbox, *description;
+    json_t *dev;
+    bool consume;
+};
+
+struct token_body {
+    const char *name, *owner;
+    json_t *scopes;
+};

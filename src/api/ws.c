@@ -1,0 +1,372 @@
+/* Theory of operation: see ws.h. The socket stays libmicrohttpd's: MHD_UPGRADE_ACTION_CLOSE gives
+ * it back, after which the request ends and with it this object. wslay is never called from inside
+ * its own callbacks' objects being freed: `closed` runs from the event loop's turn, once. */
+#include "api/ws.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <wslay/wslay.h>
+
+#define PING_US     (30 * (uint64_t)1000000)
+#define FAREWELL_US (5 * (uint64_t)1000000)
+
+static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+struct ws {
+    struct api *api;
+    const struct ws_handler *handler;
+    void *userdata;
+    struct MHD_UpgradeResponseHandle *upgrade;
+    int fd;
+    sd_event_source *io, *timer;
+    wslay_event_context_ptr frames;
+    char *early; /* bytes that came with the handshake */
+    size_t early_length, early_used;
+    bool paused, alive, closing, closed;
+};
+
+static void finish(struct ws *ws)
+{
+    if (ws->closed)
+        return;
+    ws->closed = true;
+    ws->io = sd_event_source_disable_unref(ws->io);
+    ws->timer = sd_event_source_disable_unref(ws->timer);
+    ws->handler->closed(ws->userdata);
+    if (ws->upgrade)
+        MHD_upgrade_action(ws->upgrade, MHD_UPGRADE_ACTION_CLOSE);
+}
+
+static ssize_t take_early(struct ws *ws, uint8_t *target, size_t size)
+{
+    size_t left = ws->early_length - ws->early_used;
+    size_t n = left < size ? left : size;
+
+    memcpy(target, ws->early + ws->early_used, n);
+    ws->early_used += n;
+    return (ssize_t)n;
+}
+
+static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *target, size_t size, int flags,
+                          void *userdata)
+{
+    struct ws *ws = userdata;
+    ssize_t n;
+
+    (void)flags;
+    if (ws->early_used < ws->early_length) /* few bytes, and nothing would report them again */
+        return take_early(ws, target, size);
+    do
+        n = ws->paused ? -1 : recv(ws->fd, target, size, MSG_DONTWAIT);
+    while (n < 0 && !ws->paused && errno == EINTR);
+    if (n > 0) {
+        ws->alive = true;
+        return n;
+    }
+    bool later = n < 0 && (ws->paused || errno == EAGAIN);
+    wslay_event_set_error(frames, later ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return -1;
+}
+
+static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size_t length,
+                       int flags, void *userdata)
+{
+    struct ws *ws = userdata;
+    ssize_t n;
+
+    (void)flags;
+    do
+        n = send(ws->fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        wslay_event_set_error(frames,
+                              errno == EAGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return n;
+}
+
+static void on_message(wslay_event_context_ptr frames,
+                       const struct wslay_event_on_msg_recv_arg *arg, void *userdata)
+{
+    struct ws *ws = userdata;
+
+    (void)frames;
+    if (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME)
+        return;
+    if (!ws->closing)
+        ws->handler->message(ws->userdata, arg->opcode == WSLAY_BINARY_FRAME,
+                             (const char *)arg->msg, arg->msg_length);
+}
+
+static const struct wslay_event_callbacks callbacks = {
+    .recv_callback = on_receive,
+    .send_callback = on_send,
+    .on_msg_recv_callback = on_message,
+};
+
+static void update_events(struct ws *ws)
+{
+    uint32_t events = (wslay_event_want_read(ws->frames) && !ws->paused ? EPOLLIN : 0) |
+                      (wslay_event_want_write(ws->frames) ? EPOLLOUT : 0);
+
+    sd_event_source_set_io_events(ws->io, events);
+}
+
+static void flush(struct ws *ws)
+{
+    if (wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) < 0)
+        finish(ws);
+    if (ws->closed)
+        return;
+    if (!wslay_event_want_read(ws->frames) && !wslay_event_want_write(ws->frames))
+        finish(ws);
+    else
+        update_events(ws);
+}
+
+static void receive(struct ws *ws)
+{
+    if (wslay_event_want_read(ws->frames) && wslay_event_recv(ws->frames) < 0)
+        finish(ws);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct ws *ws = userdata;
+    bool waited = wslay_event_want_write(ws->frames);
+
+    (void)source;
+    (void)fd;
+    if (events & EPOLLIN)
+        receive(ws);
+    if (!ws->closed && (events & (EPOLLHUP | EPOLLERR)) && !(events & EPOLLIN))
+        finish(ws);
+    if (!ws->closed)
+        flush(ws);
+    if (!ws->closed && waited && !wslay_event_want_write(ws->frames))
+        ws->handler->writable(ws->userdata);
+    return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct ws *ws = userdata;
+    const struct wslay_event_msg ping = {.opcode = WSLAY_PING};
+
+    (void)usec;
+    if (ws->closing || !ws->alive) {
+        finish(ws);
+        return 0;
+    }
+    ws->alive = ws->paused; /* one that we do not read from cannot show life */
+    sd_event_source_set_time_relative(source, PING_US);
+    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    wslay_event_queue_msg(ws->frames, &ping);
+    flush(ws);
+    return 0;
+}
+
+static int start(struct ws *ws)
+{
+    int one = 1;
+
+    fd_set_nonblock(ws->fd, true);
+    setsockopt(ws->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket */
+    int r = wslay_event_context_server_init(&ws->frames, &callbacks, ws);
+    if (r < 0)
+        return -ENOMEM;
+    wslay_event_config_set_max_recv_msg_length(ws->frames, WS_MESSAGE_MAX);
+    ws->alive = true;
+    r = sd_event_add_io(ws->api->event, &ws->io, ws->fd, EPOLLIN, on_io, ws);
+    if (r >= 0)
+        r = sd_event_add_time_relative(ws->api->event, &ws->timer, CLOCK_MONOTONIC, PING_US, 1000,
+                                       on_timer, ws);
+    return r;
+}
+
+static void on_upgrade(void *userdata, struct MHD_Connection *connection, void *state,
+                       const char *extra, size_t extra_length, MHD_socket socket,
+                       struct MHD_UpgradeResponseHandle *upgrade)
+{
+    struct ws *ws = userdata;
+
+    (void)connection;
+    (void)state;
+    ws->upgrade = upgrade;
+    ws->fd = socket;
+    MHD_upgrade_action(upgrade, MHD_UPGRADE_ACTION_CORK_OFF);
+    if (extra_length > 0 && (ws->early = malloc(extra_length))) {
+        memcpy(ws->early, extra, extra_length);
+        ws->early_length = extra_length;
+    }
+    if ((extra_length > 0 && !ws->early) || start(ws) < 0) {
+        finish(ws);
+        return;
+    }
+    ws->handler->opened(ws->userdata);
+    if (!ws->closed && ws->early_length > 0)
+        receive(ws);
+    if (!ws->closed)
+        flush(ws);
+}
+
+static bool has_token(const char *list, const char *token)
+{
+    size_t length = strlen(token);
+
+    while (list && *list) {
+        list += strspn(list, ", \t");
+        size_t n = strcspn(list, ", \t");
+        if (n == length && strncasecmp(list, token, n) == 0)
+            return true;
+        list += n;
+    }
+    return false;
+}
+
+static int check_handshake(struct http_request *request, struct error *err)
+{
+    const char *version = http_get_header(request, "Sec-WebSocket-Version");
+    const char *key = http_get_header(request, "Sec-WebSocket-Key");
+
+    if (!has_token(http_get_header(request, "Upgrade"), "websocket") ||
+        !has_token(http_get_header(request, "Connection"), "upgrade")) {
+        http_header(request, "Upgrade", "websocket");
+        return error_set_code(err, EINVAL, "upgrade_required", "this path speaks WebSocket only");
+    }
+    if (!version || strcmp(version, "13") != 0) {
+        http_header(request, "Sec-WebSocket-Version", "13");
+        return error_set_code(err, EINVAL, "upgrade_required",
+                              "only version 13 of the WebSocket protocol is spoken");
+    }
+    if (!key || strlen(key) != 24)
+        return error_set_code(err, EINVAL, "invalid_handshake",
+                              "Sec-WebSocket-Key is missing or malformed");
+    return 0;
+}
+
+static int add_accept(struct http_request *request)
+{
+    char text[24 + sizeof(guid)];
+    unsigned char digest[20];
+    gnutls_datum_t raw = {digest, sizeof(digest)}, encoded;
+
+    snprintf(text, sizeof(text), "%s%s", http_get_header(request, "Sec-WebSocket-Key"), guid);
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA1, text, strlen(text), digest) < 0 ||
+        gnutls_base64_encode2(&raw, &encoded) < 0)
+        return -ENOMEM;
+    http_header(request, "Sec-WebSocket-Accept", "%s", (const char *)encoded.data);
+    gnutls_free(encoded.data);
+    return 0;
+}
+
+/* A browser that offered the subprotocol must get it back, or it gives the connection up. */
+static void add_protocol(struct http_request *request)
+{
+    char token[128];
+    const char *offered = http_get_header(request, "Sec-WebSocket-Protocol");
+
+    if (!offered)
+        return;
+    snprintf(token, sizeof(token), "%.*s", (int)strcspn(offered, ", \t"), offered);
+    http_header(request, "Sec-WebSocket-Protocol", "%s", token);
+}
+
+int ws_accept(struct http_request *request, const struct ws_handler *handler, void *userdata,
+              struct ws **ret_ws, struct error *err)
+{
+    int r = check_handshake(request, err);
+
+    if (r < 0)
+        return r;
+    struct ws *ws = calloc(1, sizeof(*ws));
+    if (!ws || add_accept(request) < 0) {
+        free(ws);
+        return error_oom(err);
+    }
+    add_protocol(request);
+    http_header(request, "Upgrade", "websocket");
+    *ws = (struct ws){.api = request->api, .handler = handler, .userdata = userdata, .fd = -1};
+    struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, ws);
+    if (!response) {
+        free(ws);
+        return error_oom(err);
+    }
+    *ret_ws = ws;
+    http_respond(request, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    return 0;
+}
+
+void ws_free(struct ws *ws)
+{
+    if (!ws)
+        return;
+    finish(ws);
+    if (ws->frames)
+        wslay_event_context_free(ws->frames);
+    free(ws->early);
+    free(ws);
+}
+
+int ws_send(struct ws *ws, unsigned char prefix, const void *data, size_t length)
+{
+    unsigned char *message;
+
+    if (ws->closed || ws->closing || !ws->frames)
+        return -EPIPE;
+    message = malloc(length + 1);
+    if (!message)
+        return -ENOMEM;
+    message[0] = prefix;
+    memcpy(message + 1, data, length);
+    const struct wslay_event_msg arg = {
+        .opcode = WSLAY_BINARY_FRAME, .msg = message, .msg_length = length + 1};
+    int r = wslay_event_queue_msg(ws->frames, &arg);
+    free(message);
+    if (r < 0)
+        return r == WSLAY_ERR_NOMEM ? -ENOMEM : -EPIPE;
+    update_events(ws);
+    return 0;
+}
+
+size_t ws_queued(const struct ws *ws)
+{
+    return ws->frames ? wslay_event_get_queued_msg_length(ws->frames) : 0;
+}
+
+void ws_pause(struct ws *ws, bool paused)
+{
+    if (ws->paused == paused || ws->closed)
+        return;
+    ws->paused = paused;
+    update_events(ws);
+}
+
+void ws_close(struct ws *ws, uint16_t code)
+{
+    if (ws->closed || ws->closing || !ws->frames)
+        return;
+    ws->closing = true;
+    ws->paused = false;
+    wslay_event_queue_close(ws->frames, code, NULL, 0);
+    sd_event_source_set_time_relative(ws->timer, FAREWELL_US);
+    sd_event_source_set_enabled(ws->timer, SD_EVENT_ONESHOT);
+    update_events(ws);
+}
+
+void ws_abort(struct ws *ws, uint16_t code)
+{
+    ws_close(ws, code);
+    if (!ws->closed && ws->frames)
+        wslay_event_send(ws->frames);
+    finish(ws);
+}

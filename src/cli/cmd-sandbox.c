@@ -8,6 +8,21 @@
 #include <errno.h>
 #include <string.h>
 
+/* Query of one page: a sandbox must have all of the labels. */
+static char *page_path(const struct options *options, const char *cursor)
+{
+    char *path =
+        cli_query("/v1/sandboxes", "limit", "64", "state", options->state, "cursor", cursor, NULL);
+
+    for (size_t i = 0; path && i < options->labels.count; i++) {
+        char *longer = cli_query(path, "label", options->labels.items[i], NULL);
+
+        free(path);
+        path = longer;
+    }
+    return path;
+}
+
 /* All pages in one array. */
 static int list_sandboxes(struct cli *cli, json_t **ret_sandboxes, struct error *err)
 {
@@ -16,10 +31,7 @@ static int list_sandboxes(struct cli *cli, json_t **ret_sandboxes, struct error 
     const struct options *options = &cli->options;
 
     do {
-        cleanup_free char *path =
-            cli_query("/v1/sandboxes", "limit", "64", "state", options->state, "label",
-                      options->labels.count ? options->labels.items[0] : NULL, "cursor",
-                      member(page, "next_cursor"), NULL);
+        cleanup_free char *path = page_path(options, member(page, "next_cursor"));
         json_t *next = NULL;
         int r = path ? client_json(&cli->client, "GET", path, NULL, &next, err) : error_oom(err);
 

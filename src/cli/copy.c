@@ -107,6 +107,13 @@ static int write_piece(void *userdata, const char *data, size_t length)
     return fd_write_all(*(const int *)userdata, data, length);
 }
 
+/* A file's bytes come as octets, whatever its name; JSON is the listing of a folder. */
+static int refuse_listing(void *userdata, const char *content_type)
+{
+    (void)userdata;
+    return str_starts(content_type, "application/json") ? -EISDIR : 0;
+}
+
 static int download(struct copy *copy, const char *remote, int dir_fd, const char *temporary,
                     struct error *err)
 {
@@ -118,7 +125,8 @@ static int download(struct copy *copy, const char *remote, int dir_fd, const cha
         return error_oom(err);
     if (fd < 0)
         return error_sys(err, errno, "create %s", temporary);
-    return client_get(copy->client, path, NULL, write_piece, &fd, err);
+    int r = client_get(copy->client, path, refuse_listing, write_piece, &fd, err);
+    return r == -EISDIR ? error_set(err, EISDIR, "%s is a folder; use -r", remote) : r;
 }
 
 int copy_file_out(struct copy *copy, const char *remote, int dir_fd, const char *name,

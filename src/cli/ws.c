@@ -1,5 +1,6 @@
 /* Theory of operation: see ws.h. The handshake's answer is read byte by byte up to its blank line,
- * so that no frame is ever swallowed with it; it is short and happens once. */
+ * so that no frame is ever swallowed with it; it is short and happens once. Sec-WebSocket-Accept is
+ * not checked: it is there to unmask caches between client and server, and would take a SHA-1. */
 #include "cli/ws.h"
 
 #include "base/cleanup.h"

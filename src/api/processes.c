@@ -43,7 +43,7 @@ static void on_process(void *userdata, json_t *result, struct ipc_fds *fds, cons
 
 HANDLER(process_get)
 {
-    json_int_t id;
+    json_int_t id = 0;
     int r = path_process(request, &id, err);
 
     (void)query;
@@ -69,7 +69,7 @@ static void on_signalled(void *userdata, json_t *result, struct ipc_fds *fds,
 HANDLER(process_signal)
 {
     const struct signal_query *params = query;
-    json_int_t id;
+    json_int_t id = 0;
     int r = path_process(request, &id, err);
 
     (void)body;

@@ -1,6 +1,7 @@
 /* Theory of operation: see http.h. A daemon's epoll descriptor becomes readable when one of its
- * connections has something to do, and when a connection was resumed. After each run a timer is set
- * to what the daemon asks for: an idle timeout, or at once when work is left. */
+ * connections has something to do. After each run a timer is set to what the daemon asks for: an
+ * idle timeout, or at once when work is left. Connections that we resume show in neither:
+ * http_wake. */
 #include "api/http.h"
 
 #include "api/request.h"
@@ -17,16 +18,16 @@
 #define CONNECTION_MEMORY_STEP (16u << 10)
 #define IDLE_TIMEOUT_S         60u
 
-struct listener {
+struct http_listener {
     struct http *http;
     struct MHD_Daemon *daemon;
     bool trusted_transport;
-    sd_event_source *io, *timer;
+    sd_event_source *io, *timer, *wake;
 };
 
 struct http {
     struct api *api;
-    struct listener listeners[HTTP_LISTENERS_MAX];
+    struct http_listener listeners[HTTP_LISTENERS_MAX];
     size_t n_listeners;
     struct http_request *requests;
     void (*idle)(struct api *api);
@@ -54,10 +55,10 @@ void http_untrack(struct http *http, struct http_request *request)
 
 static void *on_target(void *userdata, const char *target, struct MHD_Connection *connection)
 {
-    struct listener *listener = userdata;
+    struct http_listener *listener = userdata;
 
     (void)connection;
-    return request_begin(listener->http->api, listener->trusted_transport, target);
+    return request_begin(listener->http->api, listener, listener->trusted_transport, target);
 }
 
 static enum MHD_Result on_access(void *userdata, struct MHD_Connection *connection,
@@ -83,7 +84,7 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
     *state = NULL;
 }
 
-static void run(struct listener *listener)
+static void run(struct http_listener *listener)
 {
     unsigned long long timeout_ms;
 
@@ -113,7 +114,19 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-static struct MHD_Daemon *start_daemon(struct listener *listener, int fd)
+static int on_wake(sd_event_source *source, void *userdata)
+{
+    (void)source;
+    run(userdata);
+    return 0;
+}
+
+void http_wake(struct http_listener *listener)
+{
+    sd_event_source_set_enabled(listener->wake, SD_EVENT_ONESHOT);
+}
+
+static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd)
 {
     unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
 
@@ -127,7 +140,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, int fd)
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
-static int watch(struct listener *listener, struct error *err)
+static int watch(struct http_listener *listener, struct error *err)
 {
     sd_event *event = listener->http->api->event;
     const union MHD_DaemonInfo *info =
@@ -139,6 +152,8 @@ static int watch(struct listener *listener, struct error *err)
     if (r >= 0)
         r = sd_event_add_time_relative(event, &listener->timer, CLOCK_MONOTONIC, 0, 1000, on_timer,
                                        listener);
+    if (r >= 0)
+        r = sd_event_add_defer(event, &listener->wake, on_wake, listener);
     return r < 0 ? error_sys(err, r, "watching libmicrohttpd") : 0;
 }
 
@@ -155,12 +170,12 @@ int http_listen(struct http *http, int fd, bool trusted_transport, struct error 
 {
     if (http->n_listeners >= HTTP_LISTENERS_MAX)
         return error_set(err, E2BIG, "more than %u listening sockets", HTTP_LISTENERS_MAX);
-    struct listener *listener = &http->listeners[http->n_listeners];
+    struct http_listener *listener = &http->listeners[http->n_listeners];
     /* The daemon closes its socket when it stops; ours must outlive it. */
     cleanup_close int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (copy < 0)
         return error_sys(err, errno, "duplicating the listening socket");
-    *listener = (struct listener){.http = http, .trusted_transport = trusted_transport};
+    *listener = (struct http_listener){.http = http, .trusted_transport = trusted_transport};
     listener->daemon = start_daemon(listener, copy);
     if (!listener->daemon)
         return error_set(err, EIO, "libmicrohttpd did not start");
@@ -208,6 +223,7 @@ void http_free(struct http *http)
     for (size_t i = 0; i < http->n_listeners; i++) {
         sd_event_source_disable_unref(http->listeners[i].io);
         sd_event_source_disable_unref(http->listeners[i].timer);
+        sd_event_source_disable_unref(http->listeners[i].wake);
         MHD_stop_daemon(http->listeners[i].daemon);
     }
     free(http);

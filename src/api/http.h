@@ -27,5 +27,10 @@ void http_free(struct http *http);
 void http_track(struct http *http, struct http_request *request);
 void http_untrack(struct http *http, struct http_request *request);
 
+/* Has the daemon look at its connections in the next turn: after a resume or the end of an upgraded
+ * connection, of which its epoll descriptor says nothing. */
+struct http_listener;
+void http_wake(struct http_listener *listener);
+
 /* Serves what is ready now: after answers that must go out before http_free. */
 void http_run(struct http *http);

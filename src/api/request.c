@@ -22,7 +22,8 @@
 
 #define DRAIN_MAX (256u << 10) /* bytes of a refused body that are still read */
 
-struct http_request *request_begin(struct api *api, bool trusted_transport, const char *target)
+struct http_request *request_begin(struct api *api, struct http_listener *listener,
+                                   bool trusted_transport, const char *target)
 {
     struct http_request *request = calloc(1, sizeof(*request));
     uint64_t random = 0;
@@ -30,6 +31,7 @@ struct http_request *request_begin(struct api *api, bool trusted_transport, cons
     if (!request)
         return NULL;
     request->api = api;
+    request->listener = listener;
     request->trusted_transport = trusted_transport;
     request->started_ms = now_monotonic_ms();
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
@@ -173,6 +175,7 @@ void http_continue(struct http_request *request)
         return;
     request->suspended = false;
     MHD_resume_connection(request->connection);
+    http_wake(request->listener);
 }
 
 static json_t *query_value(enum field_type type, const char *text)

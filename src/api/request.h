@@ -10,6 +10,8 @@
 
 #include <microhttpd.h>
 
+struct http_listener;
+
 enum request_phase {
     PHASE_NEW,
     PHASE_OPENING,  /* BODY_STREAM: the handler prepares */
@@ -30,6 +32,7 @@ struct http_header {
 struct http_request {
     struct api *api;
     struct MHD_Connection *connection;
+    struct http_listener *listener;
     bool trusted_transport; /* came over the unix socket */
     const struct route *route;
     const char *captures[ROUTE_CAPTURES];
@@ -94,7 +97,8 @@ void http_continue(struct http_request *request);
 const char *http_get_header(struct http_request *request, const char *name);
 
 /* For http.c: the life cycle as libmicrohttpd drives it. */
-struct http_request *request_begin(struct api *api, bool trusted_transport, const char *target);
+struct http_request *request_begin(struct api *api, struct http_listener *listener,
+                                   bool trusted_transport, const char *target);
 enum MHD_Result request_step(struct http_request *request, struct MHD_Connection *connection,
                              const char *method, const char *data, size_t *data_length);
 void request_end(struct http_request *request);

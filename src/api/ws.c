@@ -3,6 +3,7 @@
  * its own callbacks' objects being freed: `closed` runs from the event loop's turn, once. */
 #include "api/ws.h"
 
+#include "api/http.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 
@@ -24,6 +25,7 @@ static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 struct ws {
     struct api *api;
+    struct http_listener *listener;
     const struct ws_handler *handler;
     void *userdata;
     struct MHD_UpgradeResponseHandle *upgrade;
@@ -43,8 +45,10 @@ static void finish(struct ws *ws)
     ws->io = sd_event_source_disable_unref(ws->io);
     ws->timer = sd_event_source_disable_unref(ws->timer);
     ws->handler->closed(ws->userdata);
-    if (ws->upgrade)
+    if (ws->upgrade) {
         MHD_upgrade_action(ws->upgrade, MHD_UPGRADE_ACTION_CLOSE);
+        http_wake(ws->listener);
+    }
 }
 
 static ssize_t take_early(struct ws *ws, uint8_t *target, size_t size)
@@ -295,7 +299,11 @@ int ws_accept(struct http_request *request, const struct ws_handler *handler, vo
     }
     add_protocol(request);
     http_header(request, "Upgrade", "websocket");
-    *ws = (struct ws){.api = request->api, .handler = handler, .userdata = userdata, .fd = -1};
+    *ws = (struct ws){.api = request->api,
+                      .listener = request->listener,
+                      .handler = handler,
+                      .userdata = userdata,
+                      .fd = -1};
     struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, ws);
     if (!response) {
         free(ws);

@@ -34,7 +34,8 @@ struct ws {
     wslay_event_context_ptr frames;
     char *early; /* bytes that came with the handshake */
     size_t early_length, early_used;
-    bool paused, alive, closing, closed;
+    uint16_t close_code;
+    bool paused, alive, closing, farewell, closed; /* farewell: the close frame is queued */
 };
 
 static void finish(struct ws *ws)
@@ -88,9 +89,10 @@ static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size
     struct ws *ws = userdata;
     ssize_t n;
 
-    (void)flags;
+    int more = flags & WSLAY_MSG_MORE ? MSG_MORE : 0;
+
     do
-        n = send(ws->fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = send(ws->fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT | more);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         wslay_event_set_error(frames,
@@ -119,16 +121,30 @@ static const struct wslay_event_callbacks callbacks = {
 
 static void update_events(struct ws *ws)
 {
-    uint32_t events = (wslay_event_want_read(ws->frames) && !ws->paused ? EPOLLIN : 0) |
-                      (wslay_event_want_write(ws->frames) ? EPOLLOUT : 0);
+    bool write = wslay_event_want_write(ws->frames) || (ws->closing && !ws->farewell);
+    uint32_t events =
+        (wslay_event_want_read(ws->frames) && !ws->paused ? EPOLLIN : 0) | (write ? EPOLLOUT : 0);
 
     sd_event_source_set_io_events(ws->io, events);
+}
+
+/* wslay sends control frames before all data: the close frame must not be queued earlier. */
+static void queue_farewell(struct ws *ws)
+{
+    if (!ws->closing || ws->farewell || wslay_event_want_write(ws->frames))
+        return;
+    ws->farewell = true;
+    wslay_event_queue_close(ws->frames, ws->close_code, NULL, 0);
+    if (wslay_event_send(ws->frames) < 0)
+        finish(ws);
 }
 
 static void flush(struct ws *ws)
 {
     if (wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) < 0)
         finish(ws);
+    if (!ws->closed)
+        queue_farewell(ws);
     if (ws->closed)
         return;
     if (!wslay_event_want_read(ws->frames) && !wslay_event_want_write(ws->frames))
@@ -365,7 +381,7 @@ void ws_close(struct ws *ws, uint16_t code)
         return;
     ws->closing = true;
     ws->paused = false;
-    wslay_event_queue_close(ws->frames, code, NULL, 0);
+    ws->close_code = code;
     sd_event_source_set_time_relative(ws->timer, FAREWELL_US);
     sd_event_source_set_enabled(ws->timer, SD_EVENT_ONESHOT);
     update_events(ws);
@@ -375,6 +391,6 @@ void ws_abort(struct ws *ws, uint16_t code)
 {
     ws_close(ws, code);
     if (!ws->closed && ws->frames)
-        wslay_event_send(ws->frames);
+        flush(ws);
     finish(ws);
 }

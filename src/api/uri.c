@@ -56,7 +56,7 @@ static int parse_path(struct uri *uri, char *path, struct error *err)
         if (more)
             *path++ = '\0';
         if (uri->n_segments >= URI_SEGMENTS_MAX || !*segment || (more && !*path)) {
-            uri->n_segments = URI_SEGMENTS_MAX + 1;
+            uri->n_segments = 0;
             return 0;
         }
         uri->segments[uri->n_segments++] = segment;

@@ -22,8 +22,8 @@ struct uri {
 };
 
 /* `raw` is the target as it stood in the request line ("/v1/x?y=z"). A path with more segments
- * than any route has, or an empty segment, gives n_segments = URI_SEGMENTS_MAX + 1: it matches
- * nothing. -EINVAL for what the theory above refuses. */
+ * than any route has, or with an empty one, gives no segments: it matches nothing. -EINVAL for what
+ * the theory above refuses. */
 int uri_parse(const char *raw, struct uri *ret_uri, struct error *err);
 void uri_free(struct uri *uri);
 

@@ -25,7 +25,7 @@ struct exec {
     json_int_t process_id; /* 0: not known to run yet */
     json_t *process;       /* as it ended */
     json_t *answer;        /* while the reason for a hint is looked up */
-    bool stream_ended, aborted;
+    bool stream_ended, aborted, settled;
 };
 
 static void exec_free(void *state)
@@ -112,15 +112,18 @@ static void kill_group(struct exec *exec)
 /* Answers once both the start's answer and the stream's end are there. */
 static void settle(struct exec *exec)
 {
-    if (exec->process_id == 0 || exec->answer)
+    bool ready = exec->aborted || exec->process || exec->stream_ended;
+
+    if (exec->process_id == 0 || !ready || exec->settled)
         return;
+    exec->settled = true;
     if (exec->aborted) {
         if (!exec->process)
             kill_group(exec);
         fail(exec, ECONNRESET, "aborted", "the request was given up");
     } else if (exec->process) {
         reply(exec);
-    } else if (exec->stream_ended) {
+    } else {
         fail(exec, ECONNRESET, "sandbox_unreachable", "the sandbox ended while the command ran");
     }
 }

@@ -86,10 +86,18 @@ static unsigned int choose_range(struct http_request *request, const char *etag,
         http_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %llu-%llu/%llu",
                     (unsigned long long)*ret_first, (unsigned long long)*ret_last,
                     (unsigned long long)size);
-    if (r == -ERANGE)
-        http_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%llu",
-                    (unsigned long long)size);
     return r == 0 ? 206 : r == -ERANGE ? 416 : 200;
+}
+
+static void refuse_range(struct http_request *request, uint64_t size)
+{
+    struct error err = ERROR_NONE;
+
+    request->n_headers = 0; /* those were the file's */
+    http_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%llu", (unsigned long long)size);
+    error_set_code(&err, ERANGE, "range_not_satisfiable", "the file has %llu bytes",
+                   (unsigned long long)size);
+    http_fail(request, &err);
 }
 
 static void send_file(struct http_request *request, int *fd, uint64_t first, uint64_t length,
@@ -116,7 +124,7 @@ static void answer_file(struct http_request *request, int *fd, const struct stat
     }
     unsigned int status = choose_range(request, etag, size, &first, &last);
     if (status == 416)
-        http_reply_empty(request, 416);
+        refuse_range(request, size);
     else if (size == 0)
         http_reply_empty(request, 200); /* sending nothing from a descriptor is an error to MHD */
     else

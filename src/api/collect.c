@@ -101,8 +101,8 @@ json_t *collect_text(const struct collect *collect)
     if (collect->head_length > 0)
         memcpy(raw, collect->head, collect->head_length);
     length = collect->head_length;
-    memcpy(raw + length, mark, strlen(mark));
-    length += strlen(mark);
+    for (const char *c = mark; *c; c++)
+        raw[length++] = *c;
     if (collect->tail_length > 0)
         length += copy_tail(collect, raw + length);
     if (utf8_valid(raw, length))

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define BUSY_MS        2000
-#define ANSWER_KEPT_MS (24 * 3600 * (int64_t)1000)
+#define ANSWER_KEPT_MS ((int64_t)24 * 3600 * 1000)
 
 static const char *const migrations[] = {
     "CREATE TABLE api_keys ("

@@ -1,0 +1,275 @@
+/* Theory of operation.
+ *
+ * One clone3 makes the process that becomes the sandbox's init, in all its new namespaces and
+ * directly in its v2 leaf. Until its ids are mapped it waits. The supervisor maps them, makes the
+ * idmapped mounts, which need the new user namespace and the host's privileges together, keeps the
+ * network namespace, adds the egress link and sends the mounts. From there the stage (stage.h) goes
+ * on alone; it reports through a pipe, so nothing here waits. */
+#include "supervisor/sandbox.h"
+
+#include "supervisor/idmap.h"
+#include "supervisor/policy.h"
+#include "supervisor/stage.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/protocol.h"
+#include "base/str.h"
+
+#include "base/event-glue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+
+/* What one launch holds; closed as a whole. */
+struct launch {
+    struct sandbox *sandbox;
+    struct stage stage;
+    struct cgroup_entry cgroup;
+    int sync_fd; /* our end */
+    int mounts[STAGE_LAYERS_MAX + 1];
+    char *resolv_conf, *hosts;
+};
+
+static void launch_init(struct launch *launch, struct sandbox *sandbox)
+{
+    *launch = (struct launch){.sandbox = sandbox, .sync_fd = -1};
+    launch->cgroup = (struct cgroup_entry){-1, {-1, -1, -1, -1}};
+    launch->stage = (struct stage){.sync_fd = -1,
+                                   .listen_fd = -1,
+                                   .boot_fd = -1,
+                                   .seccomp_fd = -1,
+                                   .status_fd = -1,
+                                   .cgroup = &launch->cgroup};
+    for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
+        launch->mounts[i] = -1;
+}
+
+static void launch_close(struct launch *launch)
+{
+    int *const fds[] = {&launch->sync_fd,          &launch->stage.sync_fd,
+                        &launch->stage.listen_fd,  &launch->stage.boot_fd,
+                        &launch->stage.seccomp_fd, &launch->stage.status_fd};
+
+    for (size_t i = 0; i < ELEMENTS(fds); i++)
+        close_and_forget(fds[i]);
+    for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
+        close_and_forget(&launch->mounts[i]);
+    cgroup_entry_close(&launch->cgroup);
+    free(launch->resolv_conf);
+    free(launch->hosts);
+}
+
+static json_t *boot_config(const struct sandbox *sandbox)
+{
+    const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
+
+    return json_pack("{s:s, s:i, s:s, s:O, s:{s:i, s:I, s:i}, s:s, s:i, s:i}", "sandbox",
+                     sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
+                     "env", json_object_get(sandbox->spec, "env"), "rlimits", "nofile", 65536,
+                     "nproc", (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress,
+                     "log_bytes", 1 << 20, "processes_max", 256);
+}
+
+static int make_boot_fd(const struct sandbox *sandbox, struct error *err)
+{
+    cleanup_json json_t *config = boot_config(sandbox);
+    cleanup_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+
+    return text ? memfd_sealed("auracode-boot", text, strlen(text), err) : error_oom(err);
+}
+
+static int prepare_descriptors(struct launch *launch, int *ret_status, struct error *err)
+{
+    struct sandbox *sandbox = launch->sandbox;
+    struct stage *stage = &launch->stage;
+    struct supervisor *supervisor = sandbox->supervisor;
+    int pair[2], status[2];
+
+    if (ipc_pair(pair) < 0)
+        return error_sys(err, errno, "socketpair");
+    launch->sync_fd = pair[0];
+    stage->sync_fd = pair[1];
+    if (pipe2(status, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_sys(err, errno, "pipe2");
+    *ret_status = status[0];
+    stage->status_fd = status[1];
+    stage->init_fd = supervisor->init_fd;
+    stage->listen_fd = ipc_listen(sandbox->run_dir_fd, "init.sock", 0600, 128, err);
+    if (stage->listen_fd < 0)
+        return stage->listen_fd;
+    stage->boot_fd = make_boot_fd(sandbox, err);
+    if (stage->boot_fd < 0)
+        return stage->boot_fd;
+    stage->seccomp_fd = policy_open(
+        &supervisor->policies, json_string_value(json_object_get(sandbox->spec, "policy")), err);
+    return stage->seccomp_fd < 0 ? stage->seccomp_fd : 0;
+}
+
+static int prepare_texts(struct launch *launch, struct error *err)
+{
+    struct sandbox *sandbox = launch->sandbox;
+    struct stage *stage = &launch->stage;
+
+    launch->resolv_conf = network_resolv_conf(sandbox_egress(sandbox));
+    launch->hosts =
+        str_format("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost\n", sandbox->id);
+    if (!launch->resolv_conf || !launch->hosts)
+        return error_oom(err);
+    stage->resolv_conf = launch->resolv_conf;
+    stage->hosts = launch->hosts;
+    stage->hostname = sandbox->id;
+    stage->n_layers = json_array_size(sandbox->layers);
+    stage->tmp_bytes = (size_t)sandbox->limits.memory / 2;
+    stage->shm_bytes = (size_t)sandbox->limits.memory / 4;
+    return 0;
+}
+
+static pid_t clone_stage(struct launch *launch, int *ret_pidfd, struct error *err)
+{
+    struct clone_args arguments = {
+        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                 CLONE_NEWNET | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .pidfd = (uintptr_t)ret_pidfd,
+        .exit_signal = SIGCHLD,
+        .cgroup = (uint64_t)launch->cgroup.leaf_fd,
+    };
+    long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+
+    if (pid == 0)
+        stage_run(&launch->stage);
+    return pid < 0 ? error_sys(err, errno, "clone3 for sandbox %s", launch->sandbox->id)
+                   : (pid_t)pid;
+}
+
+static int open_namespace(pid_t pid, const char *name, struct error *err)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? error_sys(err, errno, "open `%s`", path) : fd;
+}
+
+static int make_mounts(struct launch *launch, struct error *err)
+{
+    struct sandbox *sandbox = launch->sandbox;
+    char path[160];
+    size_t i;
+    json_t *layer;
+    cleanup_close int userns = open_namespace(sandbox->init_pid, "user", err);
+
+    if (userns < 0)
+        return userns;
+    json_array_foreach(sandbox->layers, i, layer)
+    {
+        snprintf(path, sizeof(path), "%s/layer", json_string_value(layer));
+        launch->mounts[i] =
+            idmap_mount(sandbox->supervisor->templates_fd, path, userns,
+                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+        if (launch->mounts[i] < 0)
+            return launch->mounts[i];
+    }
+    launch->mounts[i] =
+        idmap_mount(sandbox->dir_fd, "data", userns, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+    return launch->mounts[i] < 0 ? launch->mounts[i] : 0;
+}
+
+static int send_mounts(struct launch *launch, struct error *err)
+{
+    struct ipc ipc;
+    cleanup_json json_t *go = json_pack("{s:b}", "go", 1);
+
+    ipc_init(&ipc, TAKE_FD(launch->sync_fd));
+    int r = go ? ipc_send(&ipc, go, launch->mounts, launch->stage.n_layers + 1) : -ENOMEM;
+    ipc_close(&ipc);
+    return r < 0 ? error_sys(err, r, "sending the mounts to sandbox %s", launch->sandbox->id) : 0;
+}
+
+/* The part that needs the new process. */
+static int equip(struct launch *launch, struct error *err)
+{
+    struct sandbox *sandbox = launch->sandbox;
+    struct supervisor *supervisor = sandbox->supervisor;
+
+    process_start_time(sandbox->init_pid, &sandbox->init_start_time);
+    int r = idmap_write(
+        sandbox->init_pid,
+        (uint32_t)(supervisor->config.ids_base + (int64_t)sandbox->slot * IDMAP_RANGE), err);
+    if (r == 0) {
+        sandbox->netns_fd = open_namespace(sandbox->init_pid, "net", err);
+        r = sandbox->netns_fd < 0 ? sandbox->netns_fd : 0;
+    }
+    if (r == 0)
+        r = make_mounts(launch, err);
+    if (r == 0 && sandbox_egress(sandbox))
+        r = network_link_create(supervisor->network, sandbox->id, sandbox->slot, sandbox->netns_fd,
+                                err);
+    return r == 0 ? send_mounts(launch, err) : r;
+}
+
+int sandbox_launch(struct sandbox *sandbox, struct error *err)
+{
+    struct launch launch;
+
+    launch_init(&launch, sandbox);
+    int r = prepare_descriptors(&launch, &sandbox->status_fd, err);
+    if (r == 0)
+        r = prepare_texts(&launch, err);
+    if (r == 0)
+        r = cgroup_create(&sandbox->supervisor->cgroups, sandbox->id, sandbox->generation,
+                          &sandbox->limits, &launch.cgroup, err);
+    if (r == 0) {
+        sandbox->init_pid = clone_stage(&launch, &sandbox->pidfd, err);
+        r = sandbox->init_pid < 0 ? sandbox->init_pid : equip(&launch, err);
+    }
+    launch_close(&launch);
+    return r;
+}
+
+static int on_init_message(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct sandbox *sandbox = userdata;
+
+    (void)source;
+    (void)fd;
+    (void)revents;
+    if (rpc_dispatch(&sandbox->init) < 0) {
+        sandbox->init_source = sd_event_source_disable_unref(sandbox->init_source);
+        rpc_close(&sandbox->init);
+    }
+    return 0;
+}
+
+static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct sandbox *sandbox = userdata;
+
+    (void)fds;
+    if (!result && sandbox->state == SANDBOX_RUNNING)
+        log_warning("sandbox %s: its init refused the supervisor: %s", sandbox->id, err->message);
+}
+
+int sandbox_connect_init(struct sandbox *sandbox, struct error *err)
+{
+    int fd = ipc_connect(sandbox->run_dir_fd, "init.sock", err);
+
+    if (fd < 0)
+        return fd;
+    rpc_init(&sandbox->init, fd, NULL, sandbox);
+    int r = rpc_call(&sandbox->init, "hello", json_pack("{s:s}", "role", "supervisor"), NULL, 0,
+                     on_hello, sandbox, NULL, err);
+    if (r == 0)
+        r = event_add_ipc(sandbox->supervisor->event, &sandbox->init.ipc, on_init_message, sandbox,
+                          &sandbox->init_source);
+    if (r < 0)
+        rpc_close(&sandbox->init);
+    return r < 0 ? r : 0;
+}

@@ -1,0 +1,420 @@
+/* Theory of operation: see program.h. A kept program is watched by pidfd like one of our own. Its
+ * successor, when it ends, gets the listening sockets that it handed back in its hello. */
+#include "supervisor/program.h"
+
+#include "supervisor/client.h"
+#include "supervisor/sandbox.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/passed-fds.h"
+#include "base/protocol.h"
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define LISTENERS_MAX  2
+#define BACKOFF_MAX_MS 5000
+
+struct program {
+    struct supervisor *supervisor;
+    const char *name; /* executable in the libexec folder */
+    unsigned int role;
+    unsigned int audience; /* enum config_audience */
+    uid_t uid;
+    gid_t gid;
+    const char *listener_names[LISTENERS_MAX];
+    int listeners[LISTENERS_MAX];
+    pid_t pid;
+    int pidfd;
+    int64_t started_ms, backoff_ms;
+    sd_event_source *exit_source, *restart_source;
+};
+
+static int start_program(struct program *program, struct error *err);
+
+static int save_programs(struct supervisor *supervisor, struct error *err)
+{
+    cleanup_json json_t *file = json_object();
+    uint64_t ticks;
+
+    for (int i = 0; file && i < PROGRAMS; i++) {
+        struct program *program = &supervisor->programs[i];
+        if (program->pidfd >= 0 && process_start_time(program->pid, &ticks) == 0)
+            json_object_set_new(
+                file, program->name,
+                json_pack("{s:i, s:I}", "pid", (int)program->pid, "start_time", (json_int_t)ticks));
+    }
+    return file ? file_write_json(supervisor->run_fd, "programs.json", file, 0600, err)
+                : error_oom(err);
+}
+
+/* ---- listening sockets ---------------------------------------------------------------------- */
+
+static int listen_tcp(const char *text, struct error *err)
+{
+    struct listen_address address;
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    int on = 1;
+
+    if (listen_address_parse(text, &address) < 0)
+        return error_set(err, EINVAL, "`%s` is no ADDRESS:PORT", text);
+    bool is_v4 = inet_pton(AF_INET, address.host, &v4.sin_addr) == 1;
+    v4.sin_port = v6.sin6_port = htons(address.port);
+    if (!is_v4)
+        inet_pton(AF_INET6, address.host, &v6.sin6_addr);
+    cleanup_close int fd =
+        socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_sys(err, errno, "socket");
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    int r = is_v4 ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
+                  : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
+    if (r < 0 || listen(fd, 1024) < 0)
+        return error_sys(err, errno, "listen on %s", text);
+    return TAKE_FD(fd);
+}
+
+static int listen_api_socket(struct supervisor *supervisor, gid_t group, struct error *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return error_sys(err, errno, "socket");
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/api.sock",
+             supervisor->run_fd);
+    unlinkat(supervisor->run_fd, "api.sock", 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        fchownat(supervisor->run_fd, "api.sock", 0, group, 0) < 0 ||
+        fchmodat(supervisor->run_fd, "api.sock", 0660, 0) < 0 || listen(fd, 1024) < 0)
+        return error_sys(err, errno, "listen on `%s/api.sock`", supervisor->config.run_dir);
+    return TAKE_FD(fd);
+}
+
+static int open_listeners(struct program *program, struct error *err)
+{
+    struct supervisor *supervisor = program->supervisor;
+    const struct config *config = &supervisor->config;
+
+    if (program->role == ROLE_PROXY) {
+        program->listeners[0] = listen_tcp(config->proxy_listen, err);
+        return program->listeners[0];
+    }
+    struct group *group = getgrnam(config->api_group);
+    program->listeners[0] = listen_api_socket(supervisor, group ? group->gr_gid : 0, err);
+    if (program->listeners[0] < 0 || !config->api_listen[0])
+        return program->listeners[0];
+    program->listeners[1] = listen_tcp(config->api_listen, err);
+    return program->listeners[1];
+}
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+static int become_user(const struct program *program)
+{
+    for (cap_value_t capability = 0; CAP_IS_SUPPORTED(capability); capability++)
+        if (cap_drop_bound(capability) < 0)
+            return -errno;
+    if (setgroups(0, NULL) < 0 || setresgid(program->gid, program->gid, program->gid) < 0 ||
+        setresuid(program->uid, program->uid, program->uid) < 0)
+        return -errno;
+    cap_t none = cap_init();
+    int r = none && cap_set_proc(none) == 0 ? 0 : -EPERM;
+    cap_free(none);
+    if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        r = -errno;
+    return r;
+}
+
+struct passed {
+    int fds[2 + LISTENERS_MAX];
+    char names[128];
+    int count;
+};
+
+static void pass(struct passed *passed, int fd, const char *name)
+{
+    size_t used = strlen(passed->names);
+
+    if (fd < 0)
+        return;
+    passed->fds[passed->count++] = fd;
+    snprintf(passed->names + used, sizeof(passed->names) - used, "%s%s", used ? "," : "", name);
+}
+
+static _Noreturn void run_program(const struct program *program, const struct passed *passed)
+{
+    char path[512], names[160];
+    const char *journal = getenv("JOURNAL_STREAM");
+    cleanup_free char *journal_entry = str_format("JOURNAL_STREAM=%s", journal ? journal : "");
+    char *environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                           names, journal ? journal_entry : NULL, NULL};
+    char *const arguments[] = {(char *)program->name, NULL};
+    int high[ELEMENTS(passed->fds)];
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    snprintf(names, sizeof(names), "AURACODE_FDS=%s", passed->names);
+    snprintf(path, sizeof(path), "%s/%s", program->supervisor->libexec_dir, program->name);
+    for (int i = 0; i < passed->count; i++)
+        high[i] = fcntl(passed->fds[i], F_DUPFD_CLOEXEC, 256);
+    for (int i = 0; i < passed->count; i++)
+        if (high[i] < 0 || dup2(high[i], PASSED_FDS_START + i) < 0)
+            _exit(126);
+    close_range((unsigned int)(PASSED_FDS_START + passed->count), ~0U, 0);
+    umask(077);
+    if (become_user(program) < 0)
+        _exit(126);
+    execve(path, arguments, environment);
+    log_error("execute `%s`: %m", path);
+    _exit(127);
+}
+
+static int make_config_fd(const struct program *program, struct error *err)
+{
+    cleanup_json json_t *config = config_export(&program->supervisor->config, program->audience);
+    cleanup_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+
+    return text ? memfd_sealed("auracode-config", text, strlen(text), err) : error_oom(err);
+}
+
+static int on_restart_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct program *program = userdata;
+    struct error err = ERROR_NONE;
+
+    (void)source;
+    (void)usec;
+    program->restart_source = sd_event_source_disable_unref(program->restart_source);
+    if (start_program(program, &err) < 0)
+        log_error("%s", err.message);
+    return 0;
+}
+
+/* At once the first time; a program that keeps ending within 10 s waits twice as long each time. */
+static void schedule_restart(struct program *program)
+{
+    if (now_monotonic_ms() - program->started_ms > 10000)
+        program->backoff_ms = 0;
+    log_warning("%s ended; starting it again in %lld ms", program->name,
+                (long long)program->backoff_ms);
+    sd_event_add_time_relative(program->supervisor->event, &program->restart_source,
+                               CLOCK_MONOTONIC, (uint64_t)program->backoff_ms * 1000, 0,
+                               on_restart_time, program);
+    program->backoff_ms = program->backoff_ms ? program->backoff_ms * 2 : 100;
+    if (program->backoff_ms > BACKOFF_MAX_MS)
+        program->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static int on_program_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct program *program = userdata;
+    siginfo_t info;
+
+    (void)source;
+    (void)revents;
+    waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
+    program->exit_source = sd_event_source_disable_unref(program->exit_source);
+    close_and_forget(&program->pidfd);
+    if (program->supervisor->stopping)
+        supervisor_check_stopped(program->supervisor);
+    else
+        schedule_restart(program);
+    return 0;
+}
+
+static int watch_program(struct program *program, struct error *err)
+{
+    program->pidfd = pidfd_open(program->pid, 0);
+    if (program->pidfd < 0)
+        return error_sys(err, errno, "pidfd_open of %s", program->name);
+    int r = sd_event_add_io(program->supervisor->event, &program->exit_source, program->pidfd,
+                            EPOLLIN, on_program_exit, program);
+    return r < 0 ? error_sys(err, r, "watching %s", program->name) : 0;
+}
+
+static int start_program(struct program *program, struct error *err)
+{
+    struct passed passed = {.count = 0};
+    int pair[2];
+    cleanup_close int config = make_config_fd(program, err);
+
+    if (config < 0)
+        return config;
+    if (program->listeners[0] < 0) {
+        int r = open_listeners(program, err);
+        if (r < 0)
+            return r;
+    }
+    if (ipc_pair(pair) < 0)
+        return error_sys(err, errno, "socketpair");
+    pass(&passed, pair[1], "control");
+    pass(&passed, config, "config");
+    for (int i = 0; i < LISTENERS_MAX; i++)
+        pass(&passed, program->listeners[i], program->listener_names[i]);
+    program->pid = fork();
+    if (program->pid == 0)
+        run_program(program, &passed);
+    close(pair[1]);
+    if (program->pid < 0) {
+        close(pair[0]);
+        return error_sys(err, errno, "starting %s", program->name);
+    }
+    program->started_ms = now_monotonic_ms();
+    int r = watch_program(program, err);
+    if (r == 0)
+        r = client_add(program->supervisor, pair[0], program->role, err);
+    return r == 0 ? save_programs(program->supervisor, err) : r;
+}
+
+/* ---- keeping those of the last supervisor
+ * -------------------------------------------------------- */
+
+static bool keep_program(struct program *program, const json_t *file)
+{
+    json_t *entry = json_object_get(file, program->name);
+    uint64_t ticks;
+
+    program->pid = (pid_t)json_integer_value(json_object_get(entry, "pid"));
+    if (program->pid <= 0 || process_start_time(program->pid, &ticks) < 0 ||
+        (json_int_t)ticks != json_integer_value(json_object_get(entry, "start_time")))
+        return false;
+    program->started_ms = now_monotonic_ms();
+    if (watch_program(program, NULL) < 0)
+        return false;
+    log_info("%s (pid %d) goes on", program->name, (int)program->pid);
+    return true;
+}
+
+void program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
+                   struct ipc_fds *fds)
+{
+    size_t i;
+    json_t *name;
+
+    for (int p = 0; p < PROGRAMS; p++) {
+        struct program *program = &supervisor->programs[p];
+        if (program->role != role)
+            continue;
+        json_array_foreach(names, i, name) for (int l = 0; l < LISTENERS_MAX;
+                                                l++) if (program->listeners[l] < 0 &&
+                                                         str_equal(json_string_value(name),
+                                                                   program->listener_names[l]))
+        {
+            program->listeners[l] = ipc_fds_take(fds, i);
+            break;
+        }
+    }
+}
+
+unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
+{
+    for (int i = 0; i < PROGRAMS; i++)
+        if (supervisor->programs[i].uid == uid)
+            return supervisor->programs[i].role;
+    return 0;
+}
+
+static int find_user(struct program *program, const char *name, struct error *err)
+{
+    struct passwd *user = getpwnam(name);
+
+    if (!user)
+        return error_set(err, ENOENT, "there is no user `%s` to run %s as: useradd --system %s",
+                         name, program->name, name);
+    if (user->pw_uid == 0)
+        return error_set(err, EINVAL, "%s must not run as root", program->name);
+    program->uid = user->pw_uid;
+    program->gid = user->pw_gid;
+    return 0;
+}
+
+static int prepare_api_folder(struct program *program, struct error *err)
+{
+    struct supervisor *supervisor = program->supervisor;
+
+    int r = dir_make(supervisor->state_fd, "api", 0700, err);
+    if (r == 0 &&
+        fchownat(supervisor->state_fd, "api", program->uid, program->gid, AT_SYMLINK_NOFOLLOW) < 0)
+        r = error_sys(err, errno, "chown of `%s/api`", supervisor->config.state_dir);
+    return r;
+}
+
+int programs_start(struct supervisor *supervisor, struct error *err)
+{
+    static struct program programs[PROGRAMS] = {
+        {.name = "auracode-api",
+         .role = ROLE_API,
+         .audience = CONFIG_FOR_API,
+         .listener_names = {"http-unix", "http-tcp"}},
+        {.name = "auracode-proxy",
+         .role = ROLE_PROXY,
+         .audience = CONFIG_FOR_PROXY,
+         .listener_names = {"proxy", "proxy"}},
+    };
+    cleanup_json json_t *file = NULL;
+
+    supervisor->programs = programs;
+    for (int i = 0; i < PROGRAMS; i++) {
+        programs[i].supervisor = supervisor;
+        programs[i].pidfd = programs[i].listeners[0] = programs[i].listeners[1] = -1;
+    }
+    int r = find_user(&programs[0], supervisor->config.api_user, err);
+    if (r == 0)
+        r = find_user(&programs[1], supervisor->config.proxy_user, err);
+    if (r == 0)
+        r = prepare_api_folder(&programs[0], err);
+    if (r == 0)
+        r = clients_listen(supervisor, err);
+    file_read_json(supervisor->run_fd, "programs.json", 4096, &file, NULL);
+    for (int i = 0; r == 0 && i < PROGRAMS; i++)
+        if (!keep_program(&programs[i], file))
+            r = start_program(&programs[i], err);
+    return r;
+}
+
+void programs_stop(struct supervisor *supervisor)
+{
+    for (int i = 0; supervisor->programs && i < PROGRAMS; i++)
+        if (supervisor->programs[i].pidfd >= 0)
+            pidfd_send_signal(supervisor->programs[i].pidfd, SIGTERM, NULL, 0);
+}
+
+bool programs_alive(const struct supervisor *supervisor)
+{
+    for (int i = 0; supervisor->programs && i < PROGRAMS; i++)
+        if (supervisor->programs[i].pidfd >= 0)
+            return true;
+    return false;
+}
+
+void programs_free(struct supervisor *supervisor)
+{
+    for (int i = 0; supervisor->programs && i < PROGRAMS; i++) {
+        struct program *program = &supervisor->programs[i];
+        sd_event_source_disable_unref(program->exit_source);
+        sd_event_source_disable_unref(program->restart_source);
+        close_and_forget(&program->pidfd);
+        for (int l = 0; l < LISTENERS_MAX; l++)
+            close_and_forget(&program->listeners[l]);
+    }
+}

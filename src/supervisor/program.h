@@ -1,0 +1,30 @@
+/* auracode-api and auracode-proxy: started as their own users without capabilities, watched,
+ * started again when they end. Their listening sockets are made here and kept here, so a restart
+ * refuses no connection. Programs that outlived a supervisor are recognised by RUN/programs.json
+ * (pid and start time) and kept. */
+#pragma once
+
+#include "supervisor/supervisor.h"
+
+#include "base/ipc.h"
+
+#define PROGRAMS 2
+
+/* Makes the listening sockets, starts or keeps both programs. */
+int programs_start(struct supervisor *supervisor, struct error *err);
+
+/* SIGTERM to both; no restarts from here on. supervisor_check_stopped is called as they end. */
+void programs_stop(struct supervisor *supervisor);
+
+/* True while one of them lives. */
+bool programs_alive(const struct supervisor *supervisor);
+
+/* A program said hello; `role` ROLE_API or ROLE_PROXY, `fds` are the listening sockets that it
+ * holds, in the order of `names`. They replace none that we have. */
+void program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
+                   struct ipc_fds *fds);
+
+/* The role of a connection that comes from `uid`, or 0. */
+unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid);
+
+void programs_free(struct supervisor *supervisor);

@@ -1,0 +1,464 @@
+/* Theory of operation: see sandbox.h. Transitions are events: a request, the stage's report, the
+ * end of the init's process, or a deadline. Each new state is saved before it is announced, so that
+ * a supervisor killed in between finds at its next start what it has to finish. */
+#include "supervisor/sandbox.h"
+
+#include "supervisor/client.h"
+#include "supervisor/template.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define START_TIMEOUT_US ((uint64_t)20 * 1000 * 1000)
+#define KILL_MARGIN_US   ((uint64_t)1000 * 1000)
+#define CGROUP_RETRY_US  ((uint64_t)10 * 1000)
+
+static const char *const state_names[] = {
+    [SANDBOX_CREATING] = "creating", [SANDBOX_RUNNING] = "running", [SANDBOX_STOPPING] = "stopping",
+    [SANDBOX_STOPPED] = "stopped",   [SANDBOX_FAILED] = "failed",   [SANDBOX_REMOVING] = "removing",
+};
+
+const char *sandbox_state_name(enum sandbox_state state)
+{
+    return state_names[state];
+}
+
+bool sandbox_egress(const struct sandbox *sandbox)
+{
+    return !str_equal(json_string_value(json_object_get(sandbox->spec, "egress")), "none");
+}
+
+struct sandbox *sandbox_find(struct supervisor *supervisor, const char *id)
+{
+    for (struct sandbox *sandbox = supervisor->sandboxes; sandbox; sandbox = sandbox->next)
+        if (str_equal(sandbox->id, id))
+            return sandbox;
+    return NULL;
+}
+
+struct sandbox *sandbox_alloc(struct supervisor *supervisor, const char *id)
+{
+    struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
+
+    if (!sandbox)
+        return NULL;
+    sandbox->supervisor = supervisor;
+    memcpy(sandbox->id, id, sizeof(sandbox->id));
+    sandbox->state = SANDBOX_STOPPED;
+    sandbox->dir_fd = sandbox->run_dir_fd = sandbox->pidfd = sandbox->netns_fd = -1;
+    sandbox->status_fd = sandbox->init.ipc.fd = -1;
+    return sandbox;
+}
+
+static void drop_source(sd_event_source **source)
+{
+    *source = sd_event_source_disable_unref(*source);
+}
+
+/* Everything that belongs to one incarnation. */
+static void close_incarnation(struct sandbox *sandbox)
+{
+    drop_source(&sandbox->exit_source);
+    drop_source(&sandbox->status_source);
+    drop_source(&sandbox->timer_source);
+    drop_source(&sandbox->init_source);
+    if (sandbox->init.ipc.fd >= 0)
+        rpc_close(&sandbox->init);
+    close_and_forget(&sandbox->pidfd);
+    close_and_forget(&sandbox->netns_fd);
+    close_and_forget(&sandbox->status_fd);
+    sandbox->init_pid = 0;
+    sandbox->status_length = 0;
+}
+
+void sandbox_free(struct sandbox *sandbox)
+{
+    struct supervisor *supervisor = sandbox->supervisor;
+
+    for (struct sandbox **link = &supervisor->sandboxes; *link; link = &(*link)->next)
+        if (*link == sandbox) {
+            *link = sandbox->next;
+            supervisor->slots[sandbox->slot] = 0;
+            break;
+        }
+    close_incarnation(sandbox);
+    close_and_forget(&sandbox->dir_fd);
+    close_and_forget(&sandbox->run_dir_fd);
+    json_decref(sandbox->spec);
+    json_decref(sandbox->layers);
+    free(sandbox);
+}
+
+json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
+{
+    if (brief)
+        return json_pack("{s:s, s:s}", "id", sandbox->id, "state",
+                         sandbox_state_name(sandbox->state));
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
+        sandbox_state_name(sandbox->state), "cause", sandbox->cause, "limits",
+        limits_to_json(&sandbox->limits), "generation", (int)sandbox->generation, "created_at",
+        (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
+    if (value && json_object_update_missing(value, sandbox->spec) < 0) {
+        json_decref(value);
+        return NULL;
+    }
+    return value;
+}
+
+static bool is_lasting(enum sandbox_state state)
+{
+    return state == SANDBOX_RUNNING || state == SANDBOX_STOPPED || state == SANDBOX_FAILED;
+}
+
+static void answer_waiter(struct sandbox *sandbox, struct request *request)
+{
+    struct error err = ERROR_NONE;
+
+    if (sandbox->state == SANDBOX_FAILED) {
+        error_set_code(&err, EIO, "sandbox_failed", "sandbox %s: %s", sandbox->id, sandbox->cause);
+        request_fail(request, &err);
+    } else if (sandbox->state == SANDBOX_REMOVING) {
+        error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", sandbox->id);
+        request_fail(request, &err);
+    } else {
+        request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL,
+                      0);
+    }
+}
+
+static void answer_waiters(struct sandbox *sandbox)
+{
+    for (size_t i = 0; i < sandbox->n_waiters; i++)
+        answer_waiter(sandbox, sandbox->waiters[i]);
+    sandbox->n_waiters = 0;
+}
+
+void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state, const char *cause)
+{
+    struct error err = ERROR_NONE;
+
+    sandbox->state = state;
+    snprintf(sandbox->cause, sizeof(sandbox->cause), "%s", cause);
+    if (sandbox_save_state(sandbox, &err) < 0)
+        log_error("sandbox %s: %s", sandbox->id, err.message);
+    log_info("sandbox %s: %s%s%s", sandbox->id, sandbox_state_name(state), cause[0] ? ": " : "",
+             cause);
+    clients_announce(sandbox->supervisor, sandbox_to_json(sandbox, false),
+                     sandbox_to_json(sandbox, true));
+    if (is_lasting(state))
+        answer_waiters(sandbox);
+}
+
+int sandbox_wait(struct sandbox *sandbox, struct request *request, struct error *err)
+{
+    if (is_lasting(sandbox->state)) {
+        answer_waiter(sandbox, request);
+        return 0;
+    }
+    if (sandbox->n_waiters == ELEMENTS(sandbox->waiters))
+        return error_set(err, EBUSY, "too many requests wait for sandbox %s", sandbox->id);
+    sandbox->waiters[sandbox->n_waiters++] = request;
+    return 0;
+}
+
+static int take_slot(struct supervisor *supervisor, unsigned int *ret_slot, struct error *err)
+{
+    for (unsigned int slot = 0; slot < supervisor->config.ids_count; slot++)
+        if (!supervisor->slots[slot]) {
+            supervisor->slots[slot] = 1;
+            *ret_slot = slot;
+            return 0;
+        }
+    return error_set_code(err, EAGAIN, "too_many_sandboxes",
+                          "all %lld id ranges are in use ([ids] count)",
+                          (long long)supervisor->config.ids_count);
+}
+
+static json_t *spec_to_json(const struct supervisor *supervisor, const struct sandbox_spec *spec)
+{
+    const struct config *config = &supervisor->config;
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "template", spec->template, "name",
+                     spec->name ? spec->name : "", "owner", spec->owner ? spec->owner : "",
+                     "egress", spec->egress ? spec->egress : config->sandbox_egress, "policy",
+                     spec->policy ? spec->policy : config->sandbox_policy, "env",
+                     spec->env ? json_incref(spec->env) : json_object(), "labels",
+                     spec->labels ? json_incref(spec->labels) : json_object());
+}
+
+int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
+                const struct limits *limits, struct sandbox **ret_sandbox, struct error *err)
+{
+    char id[SANDBOX_ID_LENGTH + 1];
+    cleanup_json json_t *layers = NULL;
+
+    int r = template_layers(supervisor, spec->template, &layers, err);
+    if (r < 0)
+        return r;
+    if (sandbox_id_new(id) < 0)
+        return error_set(err, EIO, "no randomness for a sandbox id");
+    struct sandbox *sandbox = sandbox_alloc(supervisor, id);
+    if (!sandbox)
+        return error_oom(err);
+    r = take_slot(supervisor, &sandbox->slot, err);
+    if (r < 0) {
+        sandbox_free(sandbox);
+        return r;
+    }
+    sandbox->next = supervisor->sandboxes;
+    supervisor->sandboxes = sandbox;
+    sandbox->limits = *limits;
+    sandbox->created_at = now_realtime_ms();
+    sandbox->layers = TAKE_PTR(layers);
+    sandbox->spec = spec_to_json(supervisor, spec);
+    r = sandbox->spec ? sandbox_open_folders(sandbox, true, err) : error_oom(err);
+    if (r == 0)
+        r = sandbox_save_config(sandbox, err);
+    if (r < 0) {
+        sandbox_discard_files(sandbox);
+        sandbox_free(sandbox);
+        return r;
+    }
+    *ret_sandbox = sandbox;
+    return 0;
+}
+
+static int set_timer(struct sandbox *sandbox, uint64_t delay_us, sd_event_time_handler_t handler)
+{
+    drop_source(&sandbox->timer_source);
+    return sd_event_add_time_relative(sandbox->supervisor->event, &sandbox->timer_source,
+                                      CLOCK_MONOTONIC, delay_us, 0, handler, sandbox);
+}
+
+static void kill_now(struct sandbox *sandbox)
+{
+    struct error err = ERROR_NONE;
+
+    if (sandbox->pidfd >= 0)
+        pidfd_send_signal(sandbox->pidfd, SIGKILL, NULL, 0);
+    if (cgroup_kill(&sandbox->supervisor->cgroups, sandbox->id, &err) < 0)
+        log_warning("sandbox %s: %s", sandbox->id, err.message);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct sandbox *sandbox = userdata;
+
+    (void)source;
+    (void)usec;
+    if (sandbox->state == SANDBOX_CREATING)
+        snprintf(sandbox->cause, sizeof(sandbox->cause), "did not start within 20 s");
+    kill_now(sandbox);
+    return 0;
+}
+
+static void report_stage_failure(struct sandbox *sandbox)
+{
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *report = json_loads(sandbox->status_text, 0, NULL);
+
+    if (error_from_json(&err, json_object_get(report, "error")) != 0 && err.err != EPROTO)
+        snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err.message);
+}
+
+static int on_status(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct sandbox *sandbox = userdata;
+    struct error err = ERROR_NONE;
+    size_t room = sizeof(sandbox->status_text) - 1 - sandbox->status_length;
+
+    (void)source;
+    (void)revents;
+    ssize_t n = room ? read(fd, sandbox->status_text + sandbox->status_length, room) : 0;
+    if (n > 0) {
+        sandbox->status_length += (size_t)n;
+        sandbox->status_text[sandbox->status_length] = '\0';
+    }
+    if (n < 0 && errno == EAGAIN)
+        return 0;
+    bool ready = str_starts(sandbox->status_text, "{\"ready\":true}");
+    if (n > 0 && !ready)
+        return 0;
+    drop_source(&sandbox->status_source);
+    close_and_forget(&sandbox->status_fd);
+    if (ready && sandbox_connect_init(sandbox, &err) == 0) {
+        drop_source(&sandbox->timer_source);
+        sandbox->started_at = now_realtime_ms();
+        sandbox_set_state(sandbox, SANDBOX_RUNNING, "");
+        return 0;
+    }
+    if (ready)
+        snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err.message);
+    else
+        report_stage_failure(sandbox);
+    kill_now(sandbox);
+    return 0;
+}
+
+static void finish_end(struct sandbox *sandbox);
+
+/* A launch that failed half way: with a process to wait for, the end of that finishes it and tells
+ * the waiters. */
+static int abandon_start(struct sandbox *sandbox, const struct error *err)
+{
+    snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err->message);
+    if (sandbox->pidfd < 0 || (!sandbox->exit_source && sandbox_watch_exit(sandbox, NULL) < 0))
+        finish_end(sandbox);
+    else
+        kill_now(sandbox);
+    return 0;
+}
+
+int sandbox_start(struct sandbox *sandbox, struct error *err)
+{
+    if (sandbox->state != SANDBOX_STOPPED && sandbox->state != SANDBOX_FAILED)
+        return error_set_code(err, EBUSY, "wrong_state", "sandbox %s is %s", sandbox->id,
+                              sandbox_state_name(sandbox->state));
+    sandbox->generation++;
+    sandbox_set_state(sandbox, SANDBOX_CREATING, "");
+    int r = sandbox_launch(sandbox, err);
+    if (r == 0)
+        r = sandbox_watch_exit(sandbox, err);
+    if (r == 0 && sd_event_add_io(sandbox->supervisor->event, &sandbox->status_source,
+                                  sandbox->status_fd, EPOLLIN, on_status, sandbox) < 0)
+        r = error_oom(err);
+    if (r == 0)
+        r = set_timer(sandbox, START_TIMEOUT_US, on_deadline);
+    if (r < 0)
+        r = abandon_start(sandbox, err);
+    return r;
+}
+
+static void ignore_reply(void *userdata, json_t *result, struct ipc_fds *fds,
+                         const struct error *err)
+{
+    (void)userdata;
+    (void)result;
+    (void)fds;
+    (void)err;
+}
+
+int sandbox_stop(struct sandbox *sandbox, int64_t grace_ms, struct error *err)
+{
+    if (sandbox->state != SANDBOX_RUNNING)
+        return error_set_code(err, EBUSY, "wrong_state", "sandbox %s is %s", sandbox->id,
+                              sandbox_state_name(sandbox->state));
+    sandbox_set_state(sandbox, SANDBOX_STOPPING, "");
+    int r =
+        rpc_call(&sandbox->init, "shutdown", json_pack("{s:I}", "grace_ms", (json_int_t)grace_ms),
+                 NULL, 0, ignore_reply, NULL, NULL, err);
+    if (r < 0) {
+        log_warning("sandbox %s: asking it to stop: %s", sandbox->id, err->message);
+        kill_now(sandbox);
+    }
+    return set_timer(sandbox, (uint64_t)grace_ms * 1000 + KILL_MARGIN_US, on_deadline);
+}
+
+static void finish_removal(struct sandbox *sandbox)
+{
+    struct supervisor *supervisor = sandbox->supervisor;
+
+    clients_announce(supervisor, json_pack("{s:s, s:s}", "id", sandbox->id, "state", "removed"),
+                     json_pack("{s:s, s:s}", "id", sandbox->id, "state", "removed"));
+    for (size_t i = 0; i < sandbox->n_waiters; i++)
+        request_reply(sandbox->waiters[i], NULL, NULL, 0);
+    sandbox->n_waiters = 0;
+    log_info("sandbox %s: removed", sandbox->id);
+    sandbox_discard_files(sandbox);
+    sandbox_free(sandbox);
+    supervisor_check_stopped(supervisor);
+}
+
+/* The last process is gone; v1 groups may still count it for a moment. */
+static int on_cgroup_retry(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void finish_end(struct sandbox *sandbox)
+{
+    struct supervisor *supervisor = sandbox->supervisor;
+    struct error err = ERROR_NONE;
+    bool failed = sandbox->state == SANDBOX_CREATING;
+    char cause[sizeof(sandbox->cause)];
+
+    int r = cgroup_remove(&supervisor->cgroups, sandbox->id, &err);
+    if (r == -EBUSY && set_timer(sandbox, CGROUP_RETRY_US, on_cgroup_retry) >= 0)
+        return;
+    if (r < 0)
+        log_warning("sandbox %s: %s", sandbox->id, err.message);
+    close_incarnation(sandbox);
+    if (sandbox->state == SANDBOX_REMOVING) {
+        finish_removal(sandbox);
+        return;
+    }
+    const char *reason = sandbox->state == SANDBOX_STOPPING ? "stopped on request"
+                         : sandbox->cause[0]                ? sandbox->cause
+                         : failed ? "its first process ended before it was ready"
+                                  : "its first process was killed";
+    snprintf(cause, sizeof(cause), "%s", reason);
+    sandbox_set_state(sandbox, failed ? SANDBOX_FAILED : SANDBOX_STOPPED, cause);
+    supervisor_check_stopped(supervisor);
+}
+
+static int on_cgroup_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    finish_end(userdata);
+    return 0;
+}
+
+static int on_init_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct sandbox *sandbox = userdata;
+    siginfo_t info;
+
+    (void)source;
+    (void)revents;
+    waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG); /* not our child after an adoption */
+    drop_source(&sandbox->exit_source);
+    if (sandbox->status_fd >= 0) { /* its last words */
+        ssize_t n = read(sandbox->status_fd, sandbox->status_text + sandbox->status_length,
+                         sizeof(sandbox->status_text) - 1 - sandbox->status_length);
+        if (n > 0)
+            sandbox->status_text[sandbox->status_length + (size_t)n] = '\0';
+        if (n > 0 || sandbox->status_length > 0)
+            report_stage_failure(sandbox);
+    }
+    kill_now(sandbox);
+    finish_end(sandbox);
+    return 0;
+}
+
+int sandbox_watch_exit(struct sandbox *sandbox, struct error *err)
+{
+    int r = sd_event_add_io(sandbox->supervisor->event, &sandbox->exit_source, sandbox->pidfd,
+                            EPOLLIN, on_init_exit, sandbox);
+
+    return r < 0 ? error_sys(err, r, "watching the init of sandbox %s", sandbox->id) : 0;
+}
+
+int sandbox_remove(struct sandbox *sandbox, struct request *request, struct error *err)
+{
+    if (sandbox->state == SANDBOX_REMOVING)
+        return error_set_code(err, ENOENT, "sandbox_not_found", "sandbox %s is being removed",
+                              sandbox->id);
+    bool alive = sandbox->exit_source != NULL || sandbox->timer_source != NULL;
+    sandbox_set_state(sandbox, SANDBOX_REMOVING, "");
+    answer_waiters(sandbox);
+    if (request)
+        sandbox->waiters[sandbox->n_waiters++] = request;
+    if (alive)
+        kill_now(sandbox);
+    else
+        finish_end(sandbox);
+    return 0;
+}

@@ -1,0 +1,41 @@
+/* The supervisor's own state: one object, handed to everything. Single-threaded on one sd-event
+ * loop; nothing here parses what came from a network, and what may take long runs in a worker
+ * process (worker.h). */
+#pragma once
+
+#include "supervisor/cgroup.h"
+#include "supervisor/network.h"
+#include "supervisor/policy.h"
+
+#include "base/config.h"
+
+#include <systemd/sd-event.h>
+
+struct sandbox;
+struct client;
+struct program;
+
+struct supervisor {
+    struct config config;
+    const char *libexec_dir;
+    sd_event *event;
+    int state_fd, run_fd;       /* STATE and RUN */
+    int sandboxes_fd, trash_fd; /* STATE/sandboxes, STATE/trash */
+    int run_sandboxes_fd;       /* RUN/sandboxes */
+    int templates_fd;
+    int init_fd; /* auracode-init, sealed memfd */
+    struct cgroup_tree cgroups;
+    struct network *network;
+    struct policies policies;
+    struct sandbox *sandboxes; /* list */
+    unsigned char *slots;      /* id ranges in use, one byte each */
+    struct client *clients;
+    struct program *programs; /* array of PROGRAMS */
+    int listen_fd;            /* RUN/supervisor.sock */
+    bool stopping;
+    unsigned int workers;
+};
+
+/* Exits the loop once every sandbox is stopped and every program has ended; called after each such
+ * event. */
+void supervisor_check_stopped(struct supervisor *supervisor);

@@ -19,7 +19,7 @@ import { findTraces, removeTraces } from './traces.mjs';
 
 export const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const build = process.env.AURACODE_BUILD ?? '/usr/local';
-const templates = process.env.AURACODE_TEMPLATES ?? '/var/cache/auracode-test/templates';
+export const templates = process.env.AURACODE_TEMPLATES ?? '/var/cache/auracode-test/templates';
 const SLOTS = 64;
 const IDS_A_SLOT = 64;
 const IDS_FIRST = 0x60000000;

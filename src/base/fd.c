@@ -254,7 +254,7 @@ static int remove_contents(int fd, dev_t device, unsigned int depth)
 static int hoist_deep_folder(int top_fd, unsigned int serial)
 {
     char target[32];
-    int fd = fcntl(top_fd, F_DUPFD_CLOEXEC, 3);
+    int fd = openat(top_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     for (unsigned int depth = 0; fd >= 0; depth++) {
         DIR *dir = fdopendir(fd);

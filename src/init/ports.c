@@ -28,24 +28,34 @@ static void add_socket(const struct inet_diag_msg *message, struct port_set *set
     memcpy(port->address, message->id.idiag_src, port->family == AF_INET ? 4 : 16);
 }
 
+static int take_message(const struct nlmsghdr *header, struct port_set *set)
+{
+    if (header->nlmsg_type == NLMSG_DONE)
+        return 1;
+    if (header->nlmsg_type == NLMSG_ERROR) {
+        const struct nlmsgerr *failure = NLMSG_DATA(header);
+        if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*failure)) || failure->error >= 0)
+            return -EPROTO;
+        return failure->error;
+    }
+    if (header->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
+        header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+        add_socket(NLMSG_DATA(header), set);
+    return 0;
+}
+
 int ports_parse(const void *data, size_t length, struct port_set *set)
 {
-    const struct nlmsghdr *header = data;
+    int r = 0;
 
-    for (; NLMSG_OK(header, length); header = NLMSG_NEXT(header, length)) {
-        if (header->nlmsg_type == NLMSG_DONE)
-            return 1;
-        if (header->nlmsg_type == NLMSG_ERROR) {
-            const struct nlmsgerr *failure = NLMSG_DATA(header);
-            if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*failure)) || failure->error >= 0)
-                return -EPROTO;
-            return failure->error;
-        }
-        if (header->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
-            header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
-            add_socket(NLMSG_DATA(header), set);
+    for (size_t at = 0; r == 0 && at < length;) {
+        const struct nlmsghdr *header = (const void *)((const char *)data + at);
+        if (!NLMSG_OK(header, length - at))
+            break;
+        r = take_message(header, set);
+        at += NLMSG_ALIGN(header->nlmsg_len);
     }
-    return 0;
+    return r;
 }
 
 static int compare(const void *a, const void *b)

@@ -84,23 +84,33 @@ static int leave_inner_group(const struct cgroup_tree *tree, const char *own, st
     return file_write_existing(AT_FDCWD, path, "0", err);
 }
 
-int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct error *err)
+int cgroup_tree_find(struct cgroup_tree *ret_tree, struct error *err)
 {
     struct cgroup_tree tree = {0};
-    char own[256], path[1024];
 
-    int r = find_v2_mount(tree.v2_mount, sizeof(tree.v2_mount));
-    if (r < 0)
+    if (find_v2_mount(tree.v2_mount, sizeof(tree.v2_mount)) < 0)
         return error_set(err, ENOENT,
-                         "no cgroup2 mount in /proc/self/mounts: mount -t cgroup2 "
-                         "none /sys/fs/cgroup");
-    r = cgroup_init();
+                         "no cgroup2 mount in /proc/self/mounts: mount -t cgroup2 none "
+                         "/sys/fs/cgroup");
+    int r = cgroup_init();
     if (r != 0)
         return error_set(err, EIO, "libcgroup: %s", cgroup_strerror(r));
     for (int i = 0; i < CGROUP_CONTROLLERS; i++)
-        find_controller(&tree, i);
+        find_controller(&tree, (enum controller_kind)i);
+    *ret_tree = tree;
+    return 0;
+}
+
+int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct error *err)
+{
+    struct cgroup_tree tree;
+    char own[256], path[1024];
+
+    int r = cgroup_tree_find(&tree, err);
+    if (r < 0)
+        return r;
     delegated_group(own, sizeof(own));
-    snprintf(tree.name, sizeof(tree.name), "%s%s", own, name);
+    snprintf(tree.name, sizeof(tree.name), "%s%.63s", own, name);
     r = leave_inner_group(&tree, own, err);
     if (r < 0)
         return r;

@@ -30,7 +30,10 @@ struct cgroup_entry {
                                        * stalls for about 15 ms */
 };
 
-/* Finds the hierarchies (libcgroup) and makes the group `name`. */
+/* Finds the hierarchies (libcgroup); changes nothing. */
+int cgroup_tree_find(struct cgroup_tree *ret_tree, struct error *err);
+
+/* Finds the hierarchies and makes the group `name`. */
 int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct error *err);
 
 /* Removes the groups of `name` itself; succeeds only when no sandbox is left. */

@@ -1,0 +1,201 @@
+/* Theory of operation: a table of checks, each of which tries the thing itself where that is
+ * possible without leaving a trace, rather than guess from a version. */
+#include "supervisor/check.h"
+
+#include "supervisor/cgroup.h"
+#include "supervisor/seccomp-profile.h"
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <nftables/libnftables.h>
+#include <pwd.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+enum verdict { OK, WARN, MISSING };
+
+struct check {
+    const char *name;
+    enum verdict (*run)(const struct config *config, char *ret_detail, size_t size);
+    const char *advice;
+};
+
+static enum verdict check_root(const struct config *config, char *ret_detail, size_t size)
+{
+    (void)config;
+    snprintf(ret_detail, size, "effective uid %u", geteuid());
+    return geteuid() == 0 ? OK : MISSING;
+}
+
+static enum verdict check_kernel(const struct config *config, char *ret_detail, size_t size)
+{
+    struct utsname name;
+    unsigned int major = 0, minor = 0;
+
+    (void)config;
+    uname(&name);
+    sscanf(name.release, "%u.%u", &major, &minor);
+    snprintf(ret_detail, size, "Linux %s", name.release);
+    return major > 5 || (major == 5 && minor >= 19) ? OK : MISSING;
+}
+
+/* Runs in a child, which takes whatever it made with it. */
+static enum verdict try_in_child(int flags, char *ret_detail, size_t size)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(unshare(flags) < 0 ? errno : 0);
+    if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+        return MISSING;
+    snprintf(ret_detail, size, "%s", WEXITSTATUS(status) ? strerror(WEXITSTATUS(status)) : "works");
+    return WEXITSTATUS(status) ? MISSING : OK;
+}
+
+static enum verdict check_namespaces(const struct config *config, char *ret_detail, size_t size)
+{
+    (void)config;
+    return try_in_child(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+                            CLONE_NEWNET | CLONE_NEWCGROUP,
+                        ret_detail, size);
+}
+
+static enum verdict check_overlay(const struct config *config, char *ret_detail, size_t size)
+{
+    cleanup_free char *text = NULL;
+
+    (void)config;
+    bool found = file_read(AT_FDCWD, "/proc/filesystems", 65536, &text, NULL, NULL) == 0 &&
+                 strstr(text, "\toverlay\n");
+    snprintf(ret_detail, size, "%s", found ? "in /proc/filesystems" : "not in /proc/filesystems");
+    return found ? OK : MISSING;
+}
+
+static enum verdict check_cgroups(const struct config *config, char *ret_detail, size_t size)
+{
+    struct cgroup_tree tree;
+    struct error err = ERROR_NONE;
+
+    (void)config;
+    if (cgroup_tree_find(&tree, &err) < 0) {
+        snprintf(ret_detail, size, "%s", err.message);
+        return MISSING;
+    }
+    snprintf(ret_detail, size, "%s: memory %s, cpu %s, pids %s", cgroup_tree_mode(&tree),
+             tree.mount[CGROUP_MEMORY][0] ? "yes" : "no", tree.mount[CGROUP_CPU][0] ? "yes" : "no",
+             tree.mount[CGROUP_PIDS][0] ? "yes" : "no");
+    return tree.mount[CGROUP_MEMORY][0] && tree.mount[CGROUP_CPU][0] && tree.mount[CGROUP_PIDS][0]
+               ? OK
+               : MISSING;
+}
+
+static enum verdict check_pidfd(const struct config *config, char *ret_detail, size_t size)
+{
+    cleanup_close int fd = pidfd_open(getpid(), 0);
+
+    (void)config;
+    snprintf(ret_detail, size, "%s", fd < 0 ? strerror(errno) : "works");
+    return fd < 0 ? MISSING : OK;
+}
+
+static enum verdict check_nftables(const struct config *config, char *ret_detail, size_t size)
+{
+    struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
+
+    (void)config;
+    if (!context)
+        return MISSING;
+    nft_ctx_buffer_output(context);
+    nft_ctx_buffer_error(context);
+    int r = nft_run_cmd_from_buffer(context, "list tables");
+    nft_ctx_free(context);
+    snprintf(ret_detail, size, "%s", r == 0 ? "the ruleset can be read" : "no answer");
+    return r == 0 ? OK : MISSING;
+}
+
+static enum verdict check_user(const char *name, char *ret_detail, size_t size)
+{
+    struct passwd *user = getpwnam(name);
+
+    if (user)
+        snprintf(ret_detail, size, "`%s` is uid %u", name, user->pw_uid);
+    else
+        snprintf(ret_detail, size, "there is no `%s`", name);
+    return user && user->pw_uid != 0 ? OK : MISSING;
+}
+
+static enum verdict check_api_user(const struct config *config, char *ret_detail, size_t size)
+{
+    return check_user(config->api_user, ret_detail, size);
+}
+
+static enum verdict check_proxy_user(const struct config *config, char *ret_detail, size_t size)
+{
+    return check_user(config->proxy_user, ret_detail, size);
+}
+
+static enum verdict check_policy(const struct config *config, char *ret_detail, size_t size)
+{
+    struct error err = ERROR_NONE;
+    cleanup_close int fd =
+        seccomp_profile_compile(config->policies_dir, config->sandbox_policy, &err);
+    struct stat status;
+
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        snprintf(ret_detail, size, "%s", err.message);
+        return MISSING;
+    }
+    snprintf(ret_detail, size, "`%s` compiles to %lld instructions", config->sandbox_policy,
+             (long long)status.st_size / 8);
+    return OK;
+}
+
+static enum verdict check_base(const struct config *config, char *ret_detail, size_t size)
+{
+    cleanup_free char *path = str_format("%s/base/template.json", config->templates_dir);
+    bool found = path && access(path, R_OK) == 0;
+
+    snprintf(ret_detail, size, "%s %s", path ? path : "", found ? "is there" : "is not there");
+    return found ? OK : WARN;
+}
+
+static const struct check checks[] = {
+    {"root", check_root, "run it as root"},
+    {"kernel", check_kernel, "Linux 5.19 or newer: idmapped layers of overlay"},
+    {"namespaces", check_namespaces,
+     "allow them: sysctl user.max_user_namespaces, and on Ubuntu "
+     "kernel.apparmor_restrict_unprivileged_userns=0"},
+    {"overlay", check_overlay, "modprobe overlay"},
+    {"cgroups", check_cgroups,
+     "mount cgroup2 on /sys/fs/cgroup, or memory, cpu and pids of cgroup v1"},
+    {"pidfd", check_pidfd, "Linux 5.3 or newer"},
+    {"nftables", check_nftables, "modprobe nf_tables"},
+    {"API user", check_api_user, "useradd --system auracode"},
+    {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
+    {"policy", check_policy, "mend the file, or set [sandbox] policies"},
+    {"base template", check_base, "rootfs/build"},
+};
+
+int check_run(FILE *out, const struct config *config)
+{
+    static const char *const words[] = {"ok", "warn", "MISSING"};
+    int missing = 0;
+
+    for (size_t i = 0; i < ELEMENTS(checks); i++) {
+        char detail[256] = "";
+        enum verdict verdict = checks[i].run(config, detail, sizeof(detail));
+        fprintf(out, "%-8s %-14s %s%s%s\n", words[verdict], checks[i].name, detail,
+                verdict == OK ? "" : " -- ", verdict == OK ? "" : checks[i].advice);
+        missing |= verdict == MISSING;
+    }
+    return missing;
+}

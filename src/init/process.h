@@ -59,6 +59,7 @@ int stream_attach_ring(struct ring *ring, int64_t since, bool follow, int stream
                        struct error *err);
 
 /* ring.c */
+/* max_bytes: 4096 or more; memory comes with use. */
 struct ring *ring_new(size_t max_bytes);
 void ring_free(struct ring *ring);
 /* Tells the followers that the service was started again here: {"type":"restart"}. */

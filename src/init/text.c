@@ -103,9 +103,10 @@ json_t *text_last_lines(const char *text, size_t length, size_t max_lines, size_
         length = newline ? (size_t)(newline - text) : 0;
         if (size == 0)
             continue;
+        size_t left = size < max_bytes ? max_bytes - size : 0;
         line = clip_front(line, &size, max_bytes);
         json_array_insert_new(lines, 0, json_stringn(line, size));
-        max_bytes -= size;
+        max_bytes = left;
     }
     return lines;
 }

@@ -251,7 +251,7 @@ static int decode_body(struct http_request *request, struct error *err)
     if (!request->body_json && request->body_length == 0)
         return error_oom(err);
     if (!request->body_json)
-        return error_set_code(err, EINVAL, "malformed_json", "line %d, column %d: %.100s",
+        return error_set_code(err, EINVAL, "malformed_json", "malformed JSON at line %d, column %d: %.100s",
                               where.line, where.column,
                               utf8_valid(where.text, strlen(where.text)) ? where.text : "not JSON");
     return fields_decode(request->body_json, schema->fields, schema->n_fields, "",

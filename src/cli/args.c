@@ -189,6 +189,8 @@ int args_parse(const struct option_table tables[2], char **argv, int argc, bool 
         char *word = argv[walk.next++];
         int r = 0;
 
+        if (stop_at_first && n == 1 && strcmp(word, "--") == 0)
+            continue; /* `exec ID -- COMMAND`, as docker and kubectl have it */
         if (positional_only || word[0] != '-' || word[1] == '\0') {
             ret_args[n++] = word;
             positional_only = positional_only || stop_at_first;

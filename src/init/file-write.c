@@ -74,6 +74,13 @@ static int target_mode(const struct handle *handle, int64_t wanted, struct error
                                : path_error(err, errno, "stat", handle->path.full);
     if (S_ISDIR(status.st_mode))
         return error_set(err, EISDIR, "`%s` is a folder", handle->path.full);
+    if (S_ISLNK(status.st_mode)) { /* the link itself is replaced, but none that leads out */
+        int fd = path_open(&handle->path, O_PATH, err);
+        if (fd < 0 && fd != -ENOENT)
+            return fd;
+        if (fd >= 0)
+            close(fd);
+    }
     if (wanted)
         return (int)wanted;
     return S_ISREG(status.st_mode) ? (int)(status.st_mode & 0777) : 0644;

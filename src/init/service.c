@@ -409,8 +409,9 @@ static void on_poll(struct timer *timer)
 
 void service_processes_changed(void)
 {
-    /* One more reading after the last one has ended tells that its ports are gone. */
-    timer_set(&service.poll, service.state == STARTING ? POLL_STARTING_MS : 0);
+    /* One more reading after the last one has ended tells that its ports are gone; not at once, so that
+     * a short command never pays for two. */
+    timer_set(&service.poll, POLL_STARTING_MS);
 }
 
 void service_init(void)

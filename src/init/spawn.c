@@ -127,6 +127,7 @@ static int step_limits(const struct child *child)
     }
     umask(022);
     /* Rather the project's processes than the init; a kernel that refuses changes nothing else. */
+    prctl(PR_SET_DUMPABLE, 1); /* what init is not: then /proc/self would be root's of the host */
     file_write_existing(AT_FDCWD, "/proc/self/oom_score_adj", "500", NULL);
     return r;
 }

@@ -303,6 +303,7 @@ void client_finish(struct client *client)
         return;
     }
     client->state = CLIENT_LINGER;
+    client->lingered = 0;
     peer_shut(&client->peer);
     timer_arm(&worker->timers, &client->peer.timer, TIMER_LINGER);
 }
@@ -340,6 +341,9 @@ static void run_linger(struct client *client)
     for (unsigned int i = 0; client->peer.readable && !client->peer.eof; i++) {
         if (peer_fill(&worker->buffers, &client->peer) < 0)
             break;
+        client->lingered += client->peer.in.length;
+        if (client->lingered > LINGER_BYTES)
+            break;
         buffer_take(&client->peer.in, client->peer.in.length);
         if (i == RUN_ROUNDS) {
             worker_again(worker, client);
@@ -347,7 +351,7 @@ static void run_linger(struct client *client)
         }
     }
     buffer_trim(&worker->buffers, &client->peer.in);
-    if (client->peer.eof || client->peer.failed)
+    if (client->peer.eof || client->peer.failed || client->lingered > LINGER_BYTES)
         client_close(client);
 }
 

@@ -50,6 +50,7 @@ struct client {
     uint8_t interim;
     uint8_t retries; /* after the dev server had hung up without a byte */
     uint32_t head_seen, head_length;
+    size_t lingered;                      /* bytes read away since LINGER began */
     int64_t waiting_since, refused_since; /* ms, 0: not */
     struct target target;
     struct flow up, down;

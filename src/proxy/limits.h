@@ -34,6 +34,7 @@
 #define TUNNEL_IDLE_MS     14400000
 #define STALLED_MS         120000 /* a peer that takes or gives nothing in the middle of a body */
 #define LINGER_MS          2000
+#define LINGER_BYTES       (256 * 1024) /* read away at most, whatever a refused client still sends */
 #define REFUSED_RETRY_MS   100
 #define REFUSED_WAIT_MS    3000
 /* Below the five seconds after which Node closes an idle connection, so that ours goes first. */

@@ -67,13 +67,31 @@ static void launch_close(struct launch *launch)
     free(launch->hosts);
 }
 
+/* Without a network, package managers shall say so at once instead of trying for minutes. */
+static const struct {
+    const char *name, *value;
+} offline_environment[] = {
+    {"npm_config_fetch_retries", "0"},
+};
+
+static json_t *boot_environment(const struct sandbox *sandbox)
+{
+    json_t *environment = json_object();
+
+    for (size_t i = 0; !sandbox_egress(sandbox) && i < ELEMENTS(offline_environment); i++)
+        json_object_set_new(environment, offline_environment[i].name,
+                            json_string(offline_environment[i].value));
+    json_object_update(environment, json_object_get(sandbox->spec, "env"));
+    return environment;
+}
+
 static json_t *boot_config(const struct sandbox *sandbox)
 {
     const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
 
-    return json_pack("{s:s, s:i, s:s, s:O, s:{s:i, s:I, s:i}, s:s, s:i, s:i}", "sandbox",
+    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:I, s:i}, s:s, s:i, s:i}", "sandbox",
                      sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
-                     "env", json_object_get(sandbox->spec, "env"), "rlimits", "nofile", 65536,
+                     "env", boot_environment(sandbox), "rlimits", "nofile", 65536,
                      "nproc", (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress,
                      "log_bytes", 1 << 20, "processes_max", 256);
 }

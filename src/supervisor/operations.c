@@ -185,7 +185,8 @@ static int op_start(struct request *request, void *params, struct error *err)
     struct sandbox *sandbox = NULL;
 
     int r = find(request, id->id, &sandbox, err);
-    if (r == 0)
+    bool runs = r == 0 && (sandbox->state == SANDBOX_RUNNING || sandbox->state == SANDBOX_CREATING);
+    if (r == 0 && !runs)
         r = sandbox_start(sandbox, err);
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;
 }
@@ -196,8 +197,9 @@ static int op_stop(struct request *request, void *params, struct error *err)
     struct sandbox *sandbox = NULL;
     bool given = json_object_get(request->body, "grace_ms") != NULL;
 
-    int r = find_running(request, id->id, &sandbox, err);
-    if (r == 0)
+    int r = find(request, id->id, &sandbox, err);
+    bool rests = r == 0 && sandbox->state != SANDBOX_RUNNING && sandbox->state != SANDBOX_CREATING;
+    if (r == 0 && !rests)
         r = sandbox_stop(sandbox, given ? id->grace_ms : 5000, err);
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;
 }

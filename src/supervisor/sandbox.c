@@ -196,6 +196,18 @@ static json_t *spec_to_json(const struct supervisor *supervisor, const struct sa
                      spec->labels ? json_incref(spec->labels) : json_object());
 }
 
+static int check_policy(struct supervisor *supervisor, const char *name, struct error *err)
+{
+    int fd = policy_open(&supervisor->policies, name, err);
+
+    if (fd == -ENOENT)
+        return error_set_field(err, "policy", "there is no policy `%s`", name);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
 int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
                 const struct limits *limits, struct sandbox **ret_sandbox, struct error *err)
 {
@@ -203,6 +215,8 @@ int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
     cleanup_json json_t *layers = NULL;
 
     int r = template_layers(supervisor, spec->template, &layers, err);
+    if (r == 0 && spec->policy)
+        r = check_policy(supervisor, spec->policy, err);
     if (r < 0)
         return r;
     if (sandbox_id_new(id) < 0)

@@ -113,8 +113,9 @@ test('stopping it ends its processes', async () => {
 
 test('requests wait while it starts', async () => {
     const { id, url } = await sandbox({
-        'slow.js': `const fs = require('fs'); fs.watch('/tmp', () => fs.existsSync('/tmp/go') && require('http')
-            .createServer((q, s) => s.end('finally')).on('error', () => {}).listen(3000, '127.0.0.1')); setInterval(() => {}, 1000);`,
+        'slow.js': `const fs = require('fs'); const look = () => fs.existsSync('/tmp/go') && require('http')
+            .createServer((q, s) => s.end('finally')).on('error', () => {}).listen(3000, '127.0.0.1');
+            fs.watch('/tmp', look); look(); setInterval(() => {}, 1000);`,
     });
     await daemon.ok('PUT', url, { body: { command: 'node slow.js', port: 3000 } });
     const starting = await daemon.preview(id, '/', { headers: { accept: 'text/html' } });

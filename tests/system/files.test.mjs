@@ -41,12 +41,15 @@ test('a large file passes whole', async () => {
 
 test('a folder is listed by name, page by page', async () => {
     await daemon.output(id, 'mkdir many && cd many && touch $(seq -w 1 700) && mkdir folder && ln -s 001 link');
-    const first = await daemon.ok('GET', url('many', '&limit=512'));
-    assert.equal(first.entries.length, 512);
+    const first = await daemon.ok('GET', url('many', '&limit=300'));
+    assert.equal(first.entries.length, 300);
     assert.equal(first.more, true);
-    const second = await daemon.ok('GET', url('many', `&limit=512&after=${first.entries.at(-1).name}`));
-    assert.equal(second.more, false);
-    const all = [...first.entries, ...second.entries];
+    const all = [...first.entries];
+    for (let more = true; more;) { // a page may be shorter than asked for
+        const page = await daemon.ok('GET', url('many', `&limit=512&after=${all.at(-1).name}`));
+        all.push(...page.entries);
+        more = page.more;
+    }
     assert.equal(all.length, 702);
     assert.deepEqual(all.map(({ name }) => name), all.map(({ name }) => name).sort());
     const types = Object.fromEntries(all.map(({ name, type }) => [name, type]));

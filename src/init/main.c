@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 
 #define TERM_GRACE_MS 5000
@@ -96,6 +97,7 @@ int main(void)
     struct error err = ERROR_NONE;
     int r;
 
+    prctl(PR_SET_DUMPABLE, 0); /* /proc/1 is nobody's in here; execve had made us dumpable again */
     fd_set_cloexec(BOOT_FD_STATUS, true);
     r = boot_up(&err);
     if (r >= 0)

@@ -409,8 +409,8 @@ static void on_poll(struct timer *timer)
 
 void service_processes_changed(void)
 {
-    /* One more reading after the last one has ended tells that its ports are gone; not at once, so that
-     * a short command never pays for two. */
+    /* One more reading after the last one has ended tells that its ports are gone; not at once, so
+     * that a short command never pays for two. */
     timer_set(&service.poll, POLL_STARTING_MS);
 }
 

@@ -91,9 +91,9 @@ static json_t *boot_config(const struct sandbox *sandbox)
 
     return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:I, s:i}, s:s, s:i, s:i}", "sandbox",
                      sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
-                     "env", boot_environment(sandbox), "rlimits", "nofile", 65536,
-                     "nproc", (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress,
-                     "log_bytes", 1 << 20, "processes_max", 256);
+                     "env", boot_environment(sandbox), "rlimits", "nofile", 65536, "nproc",
+                     (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress, "log_bytes",
+                     1 << 20, "processes_max", 256);
 }
 
 static int make_boot_fd(const struct sandbox *sandbox, struct error *err)

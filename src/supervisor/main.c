@@ -187,7 +187,9 @@ static int load_init(struct supervisor *supervisor, struct error *err)
             return error_sys(err, n < 0 ? errno : EIO, "copying `%s`", path);
         left -= n;
     }
-    if (fchmod(fd, 0555) < 0 ||
+    /* executable but not readable: the kernel then counts /proc/PID of the init to the host's root, so that not even the
+     * sandbox's root may look into it */
+    if (fchmod(fd, 0111) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_sys(err, errno, "sealing the init");
     supervisor->init_fd = TAKE_FD(fd);

@@ -177,12 +177,13 @@ test('the sandbox\'s mounts do not name the host\'s paths of other sandboxes', a
     assert.doesNotMatch(mounts, new RegExp(second.id));
 });
 
-test('a fork bomb, a full disk and a flood of logs stay inside', async () => {
+test('a fork bomb and a flood of logs stay inside', async () => {
     const { id } = await daemon.create({ egress: 'none', limits: { pids: 64, memory: 268435456, disk: 134217728 } });
     const bomb = await daemon.exec(id, 'f() { f | f & }; f; sleep 1', { timeout_ms: 3000 });
     assert.ok(bomb.cause);
     assert.equal(await daemon.output(second.id, 'echo fine'), 'fine\n');
-    await daemon.exec(id, 'pkill -KILL -u user; true', { user: 'root' });
+    await daemon.ok('POST', `/v1/sandboxes/${id}/stop`, { body: {} }); // what the bomb holds it gives to nobody inside
+    await daemon.ok('POST', `/v1/sandboxes/${id}/start`, { body: {} });
     const flood = await daemon.exec(id, 'timeout 1 yes | head -c 200000000 >/dev/null; timeout 1 yes >&2; true');
     assert.equal(flood.exit_code, 0);
     assert.equal((await daemon.api('GET', '/healthz')).status, 200);

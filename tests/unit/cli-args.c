@@ -81,8 +81,8 @@ static void test_stop_at_first(void **state)
     assert_true(p.options.tty);
     assert_false(p.options.follow || p.options.json);
     assert_int_equal(p.n_args, 4);
-    assert_int_equal(parse("box|--|ls", true, &p), 0);
-    assert_int_equal(p.n_args, 3);
+    assert_int_equal(parse("box|--|ls|--|-f", true, &p), 0);
+    assert_int_equal(p.n_args, 4); /* the first -- only parts the sandbox from its command */
     assert_int_equal(parse("--|-f", false, &p), 0);
     assert_int_equal(p.n_args, 1);
     assert_false(p.options.follow);

@@ -25,7 +25,8 @@ static void on_signal(struct watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         reap = reap || info.ssi_signo == SIGCHLD;
-        if (info.ssi_signo == SIGTERM)
+        /* From outside the PID namespace: the sandbox's own root has no say in it. */
+        if (info.ssi_signo == SIGTERM && info.ssi_pid == 0)
             process_stop_all(TERM_GRACE_MS, loop_quit);
     }
     if (reap)

@@ -8,6 +8,7 @@
 #include "init/boot.h"
 #include "init/conn.h"
 #include "init/ring.h"
+#include "init/session.h"
 #include "init/spawn.h"
 #include "init/stream.h"
 
@@ -379,6 +380,7 @@ static void on_input(struct watch *watch, uint32_t events)
         return;
     loop_unwatch(watch);
     stream_process_changed(process);
+    process_stream_changed(process); /* a stream may have caught up on the way */
 }
 
 bool process_input_full(const struct process *process)
@@ -446,7 +448,7 @@ static void on_timeout(struct timer *timer)
         (struct process *)(void *)((char *)timer - offsetof(struct process, timeout));
 
     process->timed_out = true;
-    kill(-process->pid, SIGKILL);
+    session_kill(process->pid);
 }
 
 static void child_ended(pid_t pid, int status)
@@ -477,6 +479,14 @@ void process_reap(void)
         timer_cancel(&all.grace);
         all.stopped();
     }
+}
+
+bool process_any(void)
+{
+    siginfo_t info;
+
+    /* Whoever lives is our child or a child's: with none of ours, there is nobody. */
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 static void on_grace_over(struct timer *timer)

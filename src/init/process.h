@@ -54,6 +54,9 @@ void process_stop_all(int64_t grace_ms, void (*done)(void));
 /* Number of live processes started by process_start. */
 unsigned int process_live_count(void);
 
+/* Whether anything lives besides the init: those, or what they left running. */
+bool process_any(void);
+
 /* A stream that follows any ring (service.attach): takes stream_fd. since: offset, -1: the end. */
 int stream_attach_ring(struct ring *ring, int64_t since, bool follow, int stream_fd,
                        struct error *err);

@@ -14,6 +14,7 @@
 #include "init/ports.h"
 #include "init/probe.h"
 #include "init/process.h"
+#include "init/session.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -153,7 +154,7 @@ static void arm_poll(void)
 {
     if (service.state == STARTING)
         timer_set(&service.poll, POLL_STARTING_MS);
-    else if (process_live_count() > 0)
+    else if (process_any())
         timer_set(&service.poll, POLL_MS);
     else
         timer_cancel(&service.poll);
@@ -284,8 +285,8 @@ static void on_ended(struct process *process, void *userdata)
 
     (void)userdata;
     process_describe_end(process, cause, sizeof(cause));
-    /* What the leader left behind in its group belongs to the service. */
-    kill_group(SIGKILL);
+    /* What the leader left behind belongs to the service. */
+    session_kill(service.pid);
     service.process = NULL;
     service.pid = 0;
     if (service.stopping)
@@ -297,7 +298,7 @@ static void on_ended(struct process *process, void *userdata)
 static void on_kill(struct timer *timer)
 {
     (void)timer;
-    kill_group(SIGKILL);
+    session_kill(service.pid);
 }
 
 static void begin_stop(void)
@@ -324,7 +325,7 @@ static void on_start_timeout(struct timer *timer)
     snprintf(service.kill_cause, sizeof(service.kill_cause),
              "did not listen on %s and answer HTTP within %lld s", what,
              (long long)service.definition.start_timeout_ms / 1000);
-    kill_group(SIGKILL);
+    session_kill(service.pid);
 }
 
 static void become_ready(uint16_t port, const char *address)

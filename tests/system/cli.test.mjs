@@ -88,7 +88,8 @@ test('exec gives the command\'s output and status', async () => {
 
 test('exec -i sends all of stdin and gets all of stdout', async () => {
     const input = 'line\n'.repeat(2_000_000);
-    assert.equal(await good(['exec', '-i', 'box', 'cat'], { stdin: input }), input);
+    for (let i = 0; i < 8; i++) // both directions full at once: a lost wake-up shows as a hang in some of the runs
+        assert.ok(await good(['exec', '-i', 'box', 'cat'], { stdin: input }) === input);
     assert.equal((await good(['exec', '-i', 'box', 'wc', '-l'], { stdin: input })).trim(), '2000000');
 });
 

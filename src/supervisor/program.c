@@ -205,6 +205,8 @@ static int on_restart_time(sd_event_source *source, uint64_t usec, void *userdat
     (void)source;
     (void)usec;
     program->restart_source = sd_event_source_disable_unref(program->restart_source);
+    if (program->supervisor->stopping)
+        return 0;
     if (start_program(program, &err) < 0)
         log_error("%s", err.message);
     return 0;

@@ -309,6 +309,8 @@ static int on_status(sd_event_source *source, int fd, uint32_t revents, void *us
         drop_source(&sandbox->timer_source);
         sandbox->started_at = now_realtime_ms();
         sandbox_set_state(sandbox, SANDBOX_RUNNING, "");
+        if (sandbox->supervisor->stopping) /* it was asked for before the signal came */
+            sandbox_stop(sandbox, 0, &err);
         return 0;
     }
     if (ready)

@@ -297,15 +297,20 @@ export class Instance {
 
     // ---- the end
 
+    // SIGTERM: it stops every sandbox and program and ends well.
+    async terminate() {
+        this.#child.kill('SIGTERM');
+        await until('auracoded ends on SIGTERM', () => this.#child.exitCode !== null || this.#child.signalCode, 15000);
+        assert.equal(this.#child.exitCode, 0, `auracoded ended with ${this.#child.exitCode}:\n${this.log}`);
+    }
+
     // Removes every sandbox, stops the daemon, and fails if anything is left.
     async stop() {
         try {
             const { sandboxes } = await this.ok('GET', '/v1/sandboxes?limit=64');
             await Promise.all(sandboxes.map(({ id }) => this.remove(id)));
             await this.noTraces(sandboxes.map(({ id }) => id));
-            this.#child.kill('SIGTERM');
-            await until('auracoded ends on SIGTERM', () => this.#child.exitCode !== null || this.#child.signalCode, 15000);
-            assert.equal(this.#child.exitCode, 0, `auracoded ended with ${this.#child.exitCode}:\n${this.log}`);
+            await this.terminate();
             await until('nothing is left', () => findTraces(this).length === 0, 5000).catch(() => {
                 assert.deepEqual(findTraces(this), []);
             });

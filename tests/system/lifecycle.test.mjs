@@ -1,8 +1,9 @@
 // Sandboxes as resources: their states, listing, idempotency, and what bad input gets.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import fs from 'node:fs';
 import net from 'node:net';
-import { Instance, once } from './harness.mjs';
+import { Instance, once, until } from './harness.mjs';
 
 let daemon;
 before(async () => { daemon = await Instance.start(); });
@@ -244,4 +245,18 @@ test('a second daemon on the same state directory is refused', async () => {
     assert.notEqual(second.code, 0);
     assert.match(second.stderr, /already|in use|another/i);
     assert.equal((await daemon.api('GET', '/readyz')).status, 200);
+});
+
+test('a daemon that is told to stop while it makes sandboxes still stops all of them', async () => {
+    const other = await Instance.start();
+    const creates = Array.from({ length: 4 }, () =>
+        other.api('POST', '/v1/sandboxes', { body: { template: 'base', egress: 'none' } }).catch(() => {}));
+    await until('one is being made', () => fs.readdirSync(`${other.stateDir}/sandboxes`).length > 0);
+    await other.terminate();
+    await Promise.all(creates);
+    await other.startDaemon();
+    const { sandboxes } = await other.ok('GET', '/v1/sandboxes');
+    assert.ok(sandboxes.length > 0);
+    assert.deepEqual(sandboxes.filter(({ state }) => state !== 'stopped'), []);
+    await other.stop();
 });

@@ -258,6 +258,19 @@ void sandbox_connect(const struct sandbox *sandbox, const char *role, struct rpc
     json_decref(result);
 }
 
+void sandbox_signal(const struct sandbox *sandbox, int signal)
+{
+    cleanup_free char *path =
+        str_format("/proc/%d/task/%d/children", (int)sandbox->keeper, (int)sandbox->keeper);
+    cleanup_free char *text = NULL;
+    uint64_t pid;
+
+    assert_int_equal(file_read(AT_FDCWD, path, 64, &text, NULL, NULL), 0);
+    text[strcspn(text, " ")] = '\0';
+    assert_int_equal(parse_u64(text, 2, INT32_MAX, &pid), 0);
+    assert_int_equal(kill((pid_t)pid, signal), 0);
+}
+
 int sandbox_wait(struct sandbox *sandbox)
 {
     int status, pidfd = (int)syscall(SYS_pidfd_open, sandbox->keeper, 0);

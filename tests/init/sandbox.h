@@ -13,7 +13,6 @@ struct sandbox {
     pid_t keeper; /* our child; ends with the status of the init */
     char directory[32];
     int directory_fd;
-    int status_fd;
 };
 
 /* Starts `init_path` as PID 1 and waits for its status line. Fails the test when it does not come.
@@ -22,6 +21,9 @@ void sandbox_start(struct sandbox *sandbox, const char *init_path);
 
 /* A connection with that role ("" says no hello). */
 void sandbox_connect(const struct sandbox *sandbox, const char *role, struct rpc *ret_rpc);
+
+/* A signal from the host to the init. */
+void sandbox_signal(const struct sandbox *sandbox, int signal);
 
 /* Waits for the end of the init, at most 10 s; its exit status. */
 int sandbox_wait(struct sandbox *sandbox);

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -701,6 +702,25 @@ static void test_shutdown(void **state)
     close(fd);
 }
 
+/* What the service manager's host-side kill looks like from inside: a signal from no process. */
+static void test_terminated(void **state)
+{
+    struct sandbox other;
+    struct rpc rpc;
+
+    (void)state;
+    sandbox_start(&other, init_path);
+    sandbox_connect(&other, "api", &rpc);
+    json_t *params = json_pack("{s:[s,s]}", "argv", "sleep", "1000");
+    struct answer answer = ask(&rpc, "process.start", params, -1);
+    assert_non_null(answer.result);
+    json_decref(answer.result);
+    sandbox_signal(&other, SIGTERM);
+    assert_int_equal(sandbox_wait(&other), 0);
+    rpc_close(&rpc);
+    sandbox_stop(&other);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -756,7 +776,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_files_refused), cmocka_unit_test(test_file_list),
         cmocka_unit_test(test_file_abort),    cmocka_unit_test(test_roles),
         cmocka_unit_test(test_malformed),     cmocka_unit_test(test_exec_time),
-        cmocka_unit_test(test_shutdown),
+        cmocka_unit_test(test_terminated),    cmocka_unit_test(test_shutdown),
     };
 
     if (argc == 3 && strcmp(argv[1], "--serve") == 0)

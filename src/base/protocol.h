@@ -1,41 +1,48 @@
+/* clang-format off */
 /* What our programs say to each other. Packets: ipc.h. Requests, answers, events: server.h.
  *
  * 1. The supervisor's socket
  * ==========================
  * auracode-api and auracode-proxy are started with a connected socket named "control"
  * (passed-fds.h). When it ends (the supervisor was killed) they keep serving and reconnect to
- * RUN/supervisor.sock until the new supervisor accepts them; the role comes from SO_PEERCRED, never
- * from what is said. First request on either: `hello`.
+ * RUN/supervisor.sock until the new supervisor accepts them; the role comes from SO_PEERCRED,
+ * never from what is said. First request on either: `hello`.
  *
  * A sandbox object:
  *   {"id","name","state","cause","template","owner","labels":{},"env":{},"egress","policy",
- *    "limits":{"memory","cpu","pids","disk"},"generation","created_at","started_at" (ms since the
- * epoch, 0: never), "restart"} state: creating | running | stopping | stopped | failed | removing
+ *    "limits":{"memory","cpu","pids","disk"},"generation",
+ *    "created_at","started_at" (ms since the epoch, 0: never)}
+ *   state: creating | running | stopping | stopped | failed | removing
  *   cause: why it is stopped or failed: "" or a sentence.
  *
- * op                 who        fields -> answer
- * hello              api proxy  protocol (int), pid, [listeners by SCM_RIGHTS when reconnecting] ->
- *                               {"version","protocol"}
- * sandbox.create     api        template, name?, env?, labels?, limits?, egress?, policy?, owner?
- * -> {"sandbox"}; answered when it runs (or failed) sandbox.get        api proxy  sandbox ->
- * {"sandbox"} (to the proxy: id and state only) sandbox.list       api        after? (id), limit?
- * (1..64) -> {"sandboxes":[],"more":bool}, ordered by id sandbox.start      api        sandbox ->
- * {"sandbox"}; answered when it runs sandbox.stop       api        sandbox, grace_ms? (0..60000,
- * 5000) -> {"sandbox"}; answered when stopped sandbox.remove     api        sandbox -> {}; answered
- * once the sandbox is gone from every listing; its files are deleted in the background
- * sandbox.connect    api proxy  sandbox -> {"generation"} + 1 descriptor: a connection to the
- * sandbox's init, role already set to the asker's sandbox.sockets    api proxy  sandbox, inet
- * (0..8), inet6 (0..8) -> {} + that many non-blocking TCP sockets, IPv4 first, made in the
- * sandbox's network namespace, not connected sandbox.stats      api        sandbox ->
- * {"memory_bytes","memory_peak_bytes","memory_limit_bytes","cpu_ns","pids","pids_limit",
- *                               "oom_kills","network_rx_bytes","network_tx_bytes"}
- * template.list      api        ->
- * {"templates":[{"name","description","parent","dev":{"command","port"}|null,"created_at"}]}
- * template.create    api        name, sandbox, description?, dev?, consume? (bool: the sandbox must
- * be stopped and is removed, its upper becomes the layer without a copy) -> {"template"}
- * template.remove    api        name -> {}
- * event sandbox.state  to api and proxy on every change: {"event","sandbox":{...}} (to the proxy:
- * id and state only); a removed one: "state":"removed"
+ * op               who        fields -> answer
+ * hello            api proxy  protocol?, pid?, listeners? (names of the listening sockets that come
+ *                             with it by SCM_RIGHTS, when reconnecting) -> {"version","protocol"}
+ * sandbox.create   api        template, name?, env?, labels?, limits?, egress?, policy?, owner?
+ *                             -> {"sandbox"}, once it runs; an error once it has failed
+ * sandbox.get      api proxy  sandbox -> {"sandbox"} (to the proxy: id and state only)
+ * sandbox.list     api        after? (id), limit? (1..64) -> {"sandboxes":[],"more":bool}, by id
+ * sandbox.start    api        sandbox -> {"sandbox"}, once it runs
+ * sandbox.stop     api        sandbox, grace_ms? (0..60000, 5000) -> {"sandbox"}, once stopped
+ * sandbox.remove   api        sandbox -> {}, once it is gone from every listing; its files are
+ *                             deleted in the background
+ * sandbox.connect  api proxy  sandbox -> {"generation"} + 1 descriptor: a connection to the
+ *                             sandbox's init, with the asker's role set
+ * sandbox.sockets  api proxy  sandbox, inet? (0..8), inet6? (0..8) -> {} + that many non-blocking
+ *                             TCP sockets, IPv4 first, made in the sandbox's network namespace,
+ *                             not connected
+ * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
+ *                             "cpu_ns","pids","pids_limit","oom_kills","network_rx_bytes",
+ *                             "network_tx_bytes"}; -1: not known
+ * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
+ *                             "version"}]}; dev: {"command","port"} or null
+ * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the
+ *                             sandbox is removed and its upper becomes the layer without a copy)
+ *                             -> {"template"}
+ * template.remove  api        name -> {}
+ *
+ * Event on every change, to both: {"event":"sandbox.state","sandbox":{...}} (to the proxy: id and
+ * state only); for a removed one the state is "removed".
  *
  * 2. The init's socket
  * ====================
@@ -43,69 +50,80 @@
  * The first request on a connection is `hello`, sent by the supervisor before it hands the
  * connection on; the role cannot change after.
  *
- * Process object: {"process_id" (int, from 1, never reused in a generation),"pid"
- * (inside),"name","argv":[],"cwd", "state":"running"|"exited","exit_code" (int|null),"signal" (name
- * like "SIGKILL"|null),"cause" ("exited"|"signal"|"timeout"|"request"|"spawn_failed"),
- *   "started_at","ended_at" (ms since the epoch),"duration_ms","log_first","log_next" (offsets of
- * the first kept and the next log byte)} Service object:
- * {"state":"stopped"|"starting"|"ready"|"crashed","port" (int|null),"address"
- * ("127.0.0.1"|"::1"|null), "process_id" (int|null),"restarts","cause"
- * (string|null),"last_lines":[up to 20 strings, 4 KiB together], "since" (ms since the epoch of
- * this state),"command":[argv],"auto_restart":bool} Port object:
- * {"port","addresses":["127.0.0.1","::1","0.0.0.0","::"...]} File stat:
- * {"path","type":"file"|"directory"|"symlink"|"other","size","mode","mtime_ms","mtime_ns","inode"}
+ * Process: {"process_id" (from 1, never reused in a generation),"pid" (inside),"name","argv":[],
+ *   "cwd","state":"running"|"exited","exit_code" (int|null),"signal" ("SIGKILL"...|null),
+ *   "cause":"exited"|"signal"|"timeout"|"request"|"spawn_failed","started_at","ended_at" (ms since
+ *   the epoch),"duration_ms","log_first","log_next" (offsets of the first kept, the next log byte)}
+ * Service: {"state":"stopped"|"starting"|"ready"|"crashed","port" (int|null),
+ *   "address" ("127.0.0.1"|"::1"|null),"process_id" (int|null),"restarts","cause" (string|null),
+ *   "last_lines":[up to 20 strings, 4 KiB together],"since" (ms since the epoch, of this state),
+ *   "command":[argv],"auto_restart":bool}
+ * Port: {"port","addresses":["127.0.0.1","::1","0.0.0.0","::"...]}
+ * File: {"path","type":"file"|"directory"|"symlink"|"other","size","mode","mtime_ms","mtime_ns",
+ *   "inode"}
  *
- * op                who            fields -> answer
- * hello             (any, once)    role: supervisor|api|proxy ->
- * {"sandbox","generation","protocol","version"} ping              all            -> {}
- * process.start     api supervisor argv[] , env{}?, cwd? (/app), user? ("user"|"root"), name?,
- * tty?, rows?, cols?, timeout_ms? (0: none), stdin? (bool: a pipe that the attached stream feeds,
- * else /dev/null), attach? (bool, with 1 descriptor: SOCK_SEQPACKET stream, below), discard? (bool:
- * forget the process and its log as soon as it has ended and its stream has taken everything)
- *                                  -> {"process"}. A program that cannot be executed is an error
- *                                  (code "exec_failed", errno ENOENT/EACCES..., message names the
- * path). process.list      api            -> {"processes":[]} (live and the 64 last ended, newest
- * first) process.get       api            process_id -> {"process"} process.signal    api
- * process_id, signal (name, "SIGTERM"), group? (true) -> {} process.attach    api process_id,
- * since? (log offset; -1: the end), follow (bool), stdin? (bool: this stream feeds stdin)
- *                                  + 1 descriptor -> {"process"}
- * process.resize    api            process_id, rows, cols -> {}
- * service.set       api            argv[], env{}?, cwd?, port? (expected), auto_restart? (true),
- * start_timeout_ms? (60000) -> {"service"} (replaces and restarts a service that is set; same log
- * ring goes on) service.get       api proxy      -> {"service"} service.stop      api            ->
- * {"service"}; answered when its processes are gone service.attach    api            since?, follow
- * + 1 descriptor -> {} : the service's log ring, which goes on over restarts ports.list        api
- * proxy      -> {"ports":[]} file.stat         api            path -> {"file"} file.read api path
- * -> {"file"} + 1 descriptor, read-only, of a regular file file.write        api            path,
- * mode? (octal as int, 0644), make_parents? (true) -> {"handle"} + 1 descriptor, write-only, of an
- *                                  unnamed or hidden temporary file beside it
- * file.commit       api            handle, expect_inode?/expect_mtime_ns?/expect_size? (If-Match:
- * all three as seen), create_only? -> {"file"}: renames it into place (code "precondition_failed",
- * errno EBUSY when the file is another now) file.abort        api            handle -> {} file.list
- * api            path, after? (name), limit? (1..512) -> {"entries":[File stat with
- * "name"],"more":bool}, by name file.mkdir        api            path, make_parents? (true) ->
- * {"file"} file.rename       api            from, to -> {"file"} file.remove       api path,
- * recursive? -> {} shutdown          supervisor     grace_ms -> {} ; SIGTERM to every process
- * group, SIGKILL after the grace, then init exits events to api and proxy:
- * {"event":"service.state","service":{}} {"event":"ports","ports":[]} events to api:
- * {"event":"process.exit","process":{}}
+ * op              who             fields -> answer
+ * hello           anyone, once    role: supervisor|api|proxy -> {"sandbox","generation",
+ *                                 "protocol","version"}
+ * ping            all             -> {}
+ * process.start   api supervisor  argv[], env{}?, cwd? (/app), user? ("user"|"root"), name?, tty?,
+ *                                 rows?, cols?, timeout_ms? (0: none), stdin? (bool: fed by the
+ *                                 attached stream, else /dev/null), attach? (bool, with 1
+ *                                 descriptor: a stream, below), discard? (bool: forget it once it
+ *                                 has ended and its stream has taken everything) -> {"process"}.
+ *                                 What cannot be executed: code "exec_failed", the message names
+ *                                 the path.
+ * process.list    api             -> {"processes":[]}: live and the 64 last ended, newest first,
+ *                                 as many as fit a packet
+ * process.get     api             process_id -> {"process"}
+ * process.signal  api             process_id, signal ("SIGTERM"), group? (true) -> {}
+ * process.attach  api             process_id, since? (log offset; -1: the end), follow, stdin?
+ *                                 (bool: this stream feeds stdin) + 1 descriptor -> {"process"}
+ * process.resize  api             process_id, rows, cols -> {}
+ * service.set     api             argv[], env{}?, cwd?, port? (expected), auto_restart? (true),
+ *                                 start_timeout_ms? (60000) -> {"service"}; replaces and restarts
+ *                                 the one that is set, the log goes on
+ * service.get     api proxy       -> {"service"}
+ * service.stop    api             -> {"service"}, once its processes are gone
+ * service.attach  api             since?, follow + 1 descriptor -> {}: the service's log, which goes
+ *                                 on over restarts
+ * ports.list      api proxy       -> {"ports":[]}
+ * file.stat       api             path -> {"file"}; of a link itself
+ * file.read       api             path -> {"file"} + 1 descriptor, read-only, of a regular file
+ * file.write      api             path, mode? (0644), make_parents? (true) -> {"handle"} + 1
+ *                                 descriptor, write-only, of a hidden temporary file beside it
+ * file.commit     api             handle, expect_inode?, expect_mtime_ns?, expect_size? (If-Match:
+ *                                 all three as seen), create_only? -> {"file"}: renamed into place.
+ *                                 "precondition_failed" (EBUSY) when the file is another now
+ * file.abort      api             handle -> {}
+ * file.list       api             path, after? (name), limit? (1..512) -> {"entries":[File with
+ *                                 "name"],"more":bool}, by name; a page may be shorter than asked
+ * file.mkdir      api             path, make_parents? (true) -> {"file"}
+ * file.rename     api             from, to -> {"file"}
+ * file.remove     api             path, recursive? -> {}
+ * shutdown        supervisor      grace_ms -> {}: SIGTERM to everything, SIGKILL after the grace,
+ *                                 then init exits
+ *
+ * Events to api and proxy: {"event":"service.state","service":{}}, {"event":"ports","ports":[]};
+ * to api: {"event":"process.exit","process":{}}.
  *
  * Paths are absolute or relative to /app and must lie in a project root: /app, /home/user or /tmp.
  * They are resolved with openat2(RESOLVE_BENEATH|RESOLVE_NO_MAGICLINKS) below that root; one that
  * leads out is "path_outside_project" (EXDEV), what is neither file nor folder "not_regular"
  * (EINVAL).
  *
- * Stream (process.start attach, process.attach, service.attach): SOCK_SEQPACKET packets of at most
- * 32 KiB + 1 byte, first byte the channel: 0 stdin (to init; empty: end of file), 1 stdout (also
- * the tty), 2 stderr, 3 JSON text. On channel 3, init sends
- *   {"type":"gap","bytes":N}   log bytes that were overwritten before this reader took them
- *   {"type":"offset","next":N} before the first data: log offset of what follows
- *   {"type":"restart"}         service log: the service was started again here
- *   {"type":"exit","process":{}} last packet of a process stream, after all output; then the stream
- * is closed and takes {"type":"resize","rows":R,"cols":C} and {"type":"signal","signal":"SIGINT"}.
- * While a stream from process.start's attach is open and behind, init stops reading the process's
- * output instead of dropping (back-pressure); other readers get a gap. When the stream's reader
- * goes away the process runs on, into the log ring. */
+ * Stream (process.start with attach, process.attach, service.attach): SOCK_SEQPACKET packets of at
+ * most 32 KiB + 1 byte. The first byte is the channel: 0 stdin (to init; empty: end of file),
+ * 1 stdout (also a terminal's), 2 stderr, 3 JSON text. On channel 3 init sends
+ *   {"type":"offset","next":N}   before the first data: log offset of what follows
+ *   {"type":"gap","bytes":N}     log bytes that were overwritten before this reader took them
+ *   {"type":"restart"}           service log: the service was started again here
+ *   {"type":"exit","process":{}} last packet of a process's stream; then the stream is closed
+ * and takes {"type":"resize","rows":R,"cols":C} and {"type":"signal","signal":"SIGINT"}. While a
+ * stream of process.start is open and behind, init stops reading the process's output instead of
+ * dropping any (back-pressure); other readers get a gap. When a stream's reader goes away the
+ * process runs on, into the log. */
+/* clang-format on */
 #pragma once
 
 #define PROTOCOL_VERSION 1

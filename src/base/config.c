@@ -51,10 +51,25 @@ static const struct key keys[] = {
     {"auth", "audience", KEY_TEXT, AT(auth_audience), "", 0, 0, CONFIG_FOR_API, NULL},
     {"sandbox", "memory", KEY_SIZE, AT(limits.memory), "1GiB", LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX,
      CONFIG_FOR_API, NULL},
+    {"sandbox", "memory_high", KEY_SIZE, AT(limits.memory_high), "0", 0, LIMIT_MEMORY_MAX,
+     CONFIG_FOR_API, NULL},
+    {"sandbox", "swap", KEY_SIZE, AT(limits.swap), "0", 0, LIMIT_MEMORY_MAX, CONFIG_FOR_API, NULL},
     {"sandbox", "cpu", KEY_REAL, AT(limits.cpu), "1.0", 0, LIMIT_CPU_MAX, CONFIG_FOR_API, NULL},
+    {"sandbox", "cpu_weight", KEY_INT, AT(limits.cpu_weight), "100", LIMIT_CPU_WEIGHT_MIN,
+     LIMIT_CPU_WEIGHT_MAX, CONFIG_FOR_API, NULL},
     {"sandbox", "pids", KEY_INT, AT(limits.pids), "512", LIMIT_PIDS_MIN, LIMIT_PIDS_MAX,
      CONFIG_FOR_API, NULL},
     {"sandbox", "disk", KEY_SIZE, AT(limits.disk), "2GiB", LIMIT_DISK_MIN, LIMIT_DISK_MAX,
+     CONFIG_FOR_API, NULL},
+    {"sandbox", "inodes", KEY_INT, AT(limits.inodes), "0", 0, LIMIT_INODES_MAX, CONFIG_FOR_API,
+     NULL},
+    {"sandbox", "io_read_bps", KEY_SIZE, AT(limits.io_read_bps), "0", 0, LIMIT_IO_MAX,
+     CONFIG_FOR_API, NULL},
+    {"sandbox", "io_write_bps", KEY_SIZE, AT(limits.io_write_bps), "0", 0, LIMIT_IO_MAX,
+     CONFIG_FOR_API, NULL},
+    {"sandbox", "tmp", KEY_SIZE, AT(limits.tmp), "0", 0, LIMIT_MEMORY_MAX, CONFIG_FOR_API, NULL},
+    {"sandbox", "shm", KEY_SIZE, AT(limits.shm), "0", 0, LIMIT_MEMORY_MAX, CONFIG_FOR_API, NULL},
+    {"sandbox", "log", KEY_SIZE, AT(limits.log), "1MiB", LIMIT_LOG_MIN, LIMIT_LOG_MAX,
      CONFIG_FOR_API, NULL},
     {"sandbox", "policy", KEY_TEXT, AT(sandbox_policy), "default", 0, 0, CONFIG_FOR_API, NULL},
     {"sandbox", "egress", KEY_CHOICE, AT(sandbox_egress), "restricted", 0, 0, CONFIG_FOR_API,
@@ -263,9 +278,7 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "sandbox.cgroup", "expected one path component of a-z 0-9 . _ -");
     if (r == 0 && config->ids_base + config->ids_count * 65536 > 4294967295)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
-    if (r == 0 && config->limits.cpu < LIMIT_CPU_MIN)
-        r = error_set_field(err, "sandbox.cpu", "expected at least %g", LIMIT_CPU_MIN);
-    return r;
+    return r == 0 ? limits_check(&config->limits, "sandbox.", err) : r;
 }
 
 static json_t *key_to_json(const struct config *config, const struct key *key)

@@ -10,7 +10,7 @@
  *
  * A sandbox object:
  *   {"id","name","state","cause","template","owner","labels":{},"env":{},"egress","policy",
- *    "limits":{"memory","cpu","pids","disk"},"generation",
+ *    "limits":{...} (every member of struct limits in spec.h),"generation",
  *    "created_at","started_at" (ms since the epoch, 0: never)}
  *   state: creating | running | stopping | stopped | failed | removing
  *   cause: why it is stopped or failed: "" or a sentence.

@@ -9,12 +9,39 @@
 
 const char *const egress_choices[] = {"none", "restricted", NULL};
 
-const struct field limits_fields[4] = {
-    {"memory", FIELD_INT, offsetof(struct limits, memory), LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX,
-     false, NULL},
-    {"cpu", FIELD_REAL, offsetof(struct limits, cpu), 0, LIMIT_CPU_MAX, false, NULL},
-    {"pids", FIELD_INT, offsetof(struct limits, pids), LIMIT_PIDS_MIN, LIMIT_PIDS_MAX, false, NULL},
-    {"disk", FIELD_INT, offsetof(struct limits, disk), LIMIT_DISK_MIN, LIMIT_DISK_MAX, false, NULL},
+#define LIMIT(name, type, min, max)                                                                \
+    {                                                                                              \
+#name, FIELD_##type, offsetof(struct limits, name), min, max, false, NULL                  \
+    }
+
+const struct field limits_fields[LIMITS_FIELDS] = {
+    LIMIT(memory, INT, LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX),
+    LIMIT(memory_high, INT, 0, LIMIT_MEMORY_MAX),
+    LIMIT(swap, INT, 0, LIMIT_MEMORY_MAX),
+    LIMIT(cpu, REAL, 0, LIMIT_CPU_MAX),
+    LIMIT(cpu_weight, INT, LIMIT_CPU_WEIGHT_MIN, LIMIT_CPU_WEIGHT_MAX),
+    LIMIT(pids, INT, LIMIT_PIDS_MIN, LIMIT_PIDS_MAX),
+    LIMIT(disk, INT, LIMIT_DISK_MIN, LIMIT_DISK_MAX),
+    LIMIT(inodes, INT, 0, LIMIT_INODES_MAX),
+    LIMIT(io_read_bps, INT, 0, LIMIT_IO_MAX),
+    LIMIT(io_write_bps, INT, 0, LIMIT_IO_MAX),
+    LIMIT(tmp, INT, 0, LIMIT_MEMORY_MAX),
+    LIMIT(shm, INT, 0, LIMIT_MEMORY_MAX),
+    LIMIT(log, INT, LIMIT_LOG_MIN, LIMIT_LOG_MAX),
+};
+
+/* Limits that are 0 or at least this. */
+static const struct {
+    const char *name;
+    size_t offset;
+    int64_t min;
+} optional_limits[] = {
+    {"memory_high", offsetof(struct limits, memory_high), LIMIT_MEMORY_HIGH_MIN},
+    {"inodes", offsetof(struct limits, inodes), LIMIT_INODES_MIN},
+    {"io_read_bps", offsetof(struct limits, io_read_bps), LIMIT_IO_MIN},
+    {"io_write_bps", offsetof(struct limits, io_write_bps), LIMIT_IO_MIN},
+    {"tmp", offsetof(struct limits, tmp), LIMIT_TMPFS_MIN},
+    {"shm", offsetof(struct limits, shm), LIMIT_TMPFS_MIN},
 };
 
 const struct field sandbox_spec_fields[8] = {
@@ -91,18 +118,69 @@ int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, s
         r = env_check(spec->env, err);
     if (r == 0)
         r = check_map(spec->labels, "labels", label_name_valid, 4096, err);
-    if (r == 0 && spec->limits)
-        r = fields_decode(spec->limits, limits_fields, ELEMENTS(limits_fields), "limits.", limits,
-                          err);
-    if (r == 0 && limits->cpu < LIMIT_CPU_MIN)
-        r = error_set_field(err, "limits.cpu", "expected %g to %d cores", LIMIT_CPU_MIN,
-                            LIMIT_CPU_MAX);
+    return r == 0 ? limits_decode(spec->limits, limits, err) : r;
+}
+
+static int64_t limit_at(const struct limits *limits, size_t offset)
+{
+    return *(const int64_t *)((const char *)limits + offset);
+}
+
+int limits_check(const struct limits *limits, const char *prefix, struct error *err)
+{
+    char field[64];
+
+    for (size_t i = 0; i < ELEMENTS(optional_limits); i++) {
+        int64_t value = limit_at(limits, optional_limits[i].offset);
+        if (value == 0 || value >= optional_limits[i].min)
+            continue;
+        snprintf(field, sizeof(field), "%s%s", prefix, optional_limits[i].name);
+        return error_set_field(err, field, "expected 0 or at least %lld, got %lld",
+                               (long long)optional_limits[i].min, (long long)value);
+    }
+    if (limits->cpu >= LIMIT_CPU_MIN)
+        return 0;
+    snprintf(field, sizeof(field), "%scpu", prefix);
+    return error_set_field(err, field, "expected %g to %d cores", LIMIT_CPU_MIN, LIMIT_CPU_MAX);
+}
+
+int limits_decode(json_t *value, struct limits *limits, struct error *err)
+{
+    struct limits decoded = *limits;
+
+    int r =
+        value ? fields_decode(value, limits_fields, LIMITS_FIELDS, "limits.", &decoded, err) : 0;
+    if (r == 0)
+        r = limits_check(&decoded, "limits.", err);
+    if (r == 0)
+        *limits = decoded;
     return r;
+}
+
+struct limits limits_resolved(const struct limits *limits)
+{
+    struct limits resolved = *limits;
+
+    if (resolved.inodes == 0)
+        resolved.inodes = resolved.disk / 16384;
+    if (resolved.tmp == 0)
+        resolved.tmp = resolved.memory / 2;
+    if (resolved.shm == 0)
+        resolved.shm = resolved.memory / 4;
+    return resolved;
 }
 
 json_t *limits_to_json(const struct limits *limits)
 {
-    return json_pack("{s:I, s:f, s:I, s:I}", "memory", (json_int_t)limits->memory, "cpu",
-                     limits->cpu, "pids", (json_int_t)limits->pids, "disk",
-                     (json_int_t)limits->disk);
+    cleanup_json json_t *object = json_object();
+
+    for (size_t i = 0; i < LIMITS_FIELDS; i++) {
+        const struct field *field = &limits_fields[i];
+        json_t *value = field->type == FIELD_REAL
+                            ? json_real(*(const double *)((const char *)limits + field->offset))
+                            : json_integer(limit_at(limits, field->offset));
+        if (json_object_set_new(object, field->name, value) < 0)
+            return NULL;
+    }
+    return TAKE_PTR(object);
 }

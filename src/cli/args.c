@@ -57,6 +57,14 @@ static int store_size(const char *value, uint64_t *target, struct error *err)
     return 0;
 }
 
+static int store_amount(const char *value, struct args_amount *target, struct error *err)
+{
+    if (parse_size(value, &target->value) < 0)
+        return error_set(err, EINVAL, "`%s` is not 0 or a size such as 512MiB or 1GiB", value);
+    target->given = true;
+    return 0;
+}
+
 static int store_duration(const char *value, uint64_t *target, struct error *err)
 {
     if (args_duration(value, target) < 0)
@@ -103,6 +111,8 @@ static int store(const struct option_spec *option, const char *value, struct opt
         return store_pair(value, target, err);
     case OPTION_SIZE:
         return store_size(value, target, err);
+    case OPTION_AMOUNT:
+        return store_amount(value, target, err);
     case OPTION_COUNT:
         return store_count(value, target, err);
     case OPTION_REAL:

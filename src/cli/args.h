@@ -15,6 +15,12 @@ struct args_list {
     size_t count;
 };
 
+/* A figure for which 0 says something: "no limit". */
+struct args_amount {
+    uint64_t value;
+    bool given;
+};
+
 /* Zero or NULL means "not given" everywhere. */
 struct options {
     bool json, help, version;
@@ -22,6 +28,8 @@ struct options {
     const char *template, *name, *egress, *policy, *description;
     uint64_t memory, disk, pids, timeout_ms, grace_ms, port;
     double cpu;
+    uint64_t cpu_weight, log;
+    struct args_amount memory_high, swap, inodes, io_read_bps, io_write_bps, tmp, shm;
     struct args_list env, labels, scopes;
     bool no_dev_server, no_restart, interactive, tty, follow, recursive, all, if_changed;
     const char *cwd, *user, *source, *since, *owner, *state;
@@ -33,6 +41,7 @@ enum option_type {
     OPTION_LIST,     /* struct args_list, one item each time */
     OPTION_PAIRS,    /* struct args_list of KEY=VALUE */
     OPTION_SIZE,     /* uint64_t bytes, "512MiB" */
+    OPTION_AMOUNT,   /* struct args_amount, a size or 0 */
     OPTION_COUNT,    /* uint64_t, at least 1 */
     OPTION_REAL,     /* double, more than 0 */
     OPTION_DURATION, /* uint64_t milliseconds, "500ms", "60s", "5m", "1h"; a bare number: seconds */

@@ -180,17 +180,31 @@ json_t *cli_pairs(const struct args_list *list)
     return TAKE_PTR(object);
 }
 
-static json_t *limits_body(const struct options *options)
+json_t *cli_limits_body(const struct options *options)
 {
     const struct {
         const char *name;
-        uint64_t value;
-    } whole[] = {{"memory", options->memory}, {"pids", options->pids}, {"disk", options->disk}};
+        struct args_amount amount;
+    } whole[] = {
+        {"memory", {options->memory, options->memory > 0}},
+        {"memory_high", options->memory_high},
+        {"swap", options->swap},
+        {"cpu_weight", {options->cpu_weight, options->cpu_weight > 0}},
+        {"pids", {options->pids, options->pids > 0}},
+        {"disk", {options->disk, options->disk > 0}},
+        {"inodes", options->inodes},
+        {"io_read_bps", options->io_read_bps},
+        {"io_write_bps", options->io_write_bps},
+        {"tmp", options->tmp},
+        {"shm", options->shm},
+        {"log", {options->log, options->log > 0}},
+    };
     json_t *limits = json_object();
 
     for (size_t i = 0; i < ELEMENTS(whole); i++)
-        if (whole[i].value)
-            json_object_set_new(limits, whole[i].name, json_integer((json_int_t)whole[i].value));
+        if (whole[i].amount.given)
+            json_object_set_new(limits, whole[i].name,
+                                json_integer((json_int_t)whole[i].amount.value));
     if (options->cpu > 0)
         json_object_set_new(limits, "cpu", json_real(options->cpu));
     return limits;
@@ -203,5 +217,5 @@ json_t *cli_sandbox_body(const struct cli *cli, const char *template)
     return json_pack("{s:s,s:s*,s:s*,s:s*,s:o,s:o,s:o}", "template", template, "name",
                      options->name, "egress", options->egress, "policy", options->policy, "env",
                      cli_pairs(&options->env), "labels", cli_pairs(&options->labels), "limits",
-                     limits_body(options));
+                     cli_limits_body(options));
 }

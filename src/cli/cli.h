@@ -69,6 +69,9 @@ json_t *cli_pairs(const struct args_list *list);
 const char *member(const json_t *object, const char *name);
 
 /* The body of a sandbox's creation out of the options. */
+/* The limits that were given, as the API takes them. */
+json_t *cli_limits_body(const struct options *options);
+
 json_t *cli_sandbox_body(const struct cli *cli, const char *template);
 
 int cmd_up(struct cli *cli, char **args, int n_args);

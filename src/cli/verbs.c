@@ -21,14 +21,26 @@ static const struct option_spec globals[] = {
 };
 const struct option_table global_options = {globals, ELEMENTS(globals)};
 
+#define LIMIT_OPTIONS                                                                              \
+    OPTION("memory", 'm', SIZE, memory, "SIZE", "memory limit, e.g. 1GiB"),                        \
+        OPTION("memory-high", 0, AMOUNT, memory_high, "SIZE",                                      \
+               "slow it down from there on (0: never)"),                                           \
+        OPTION("swap", 0, AMOUNT, swap, "SIZE", "swap beside the memory"),                         \
+        OPTION("cpu", 0, REAL, cpu, "CORES", "CPU limit in cores, e.g. 0.5"),                      \
+        OPTION("cpu-weight", 0, COUNT, cpu_weight, "N", "share of a busy CPU, 1 to 10000 (100)"),  \
+        OPTION("pids", 0, COUNT, pids, "N", "limit of processes and threads"),                     \
+        OPTION("disk", 0, SIZE, disk, "SIZE", "limit of written bytes, e.g. 2GiB"),                \
+        OPTION("inodes", 0, AMOUNT, inodes, "N", "limit of files (0: by the disk limit)"),         \
+        OPTION("io-read", 0, AMOUNT, io_read_bps, "SIZE", "bytes read a second (0: any)"),         \
+        OPTION("io-write", 0, AMOUNT, io_write_bps, "SIZE", "bytes written a second (0: any)"),    \
+        OPTION("tmp", 0, AMOUNT, tmp, "SIZE", "size of /tmp (0: half of the memory)"),             \
+        OPTION("shm", 0, AMOUNT, shm, "SIZE", "size of /dev/shm (0: a quarter)"),                  \
+        OPTION("log", 0, SIZE, log, "SIZE", "kept output of each process (1MiB)")
+
 #define CREATE_OPTIONS                                                                             \
     OPTION("name", 0, STRING, name, "NAME", "a name for the sandbox"),                             \
         OPTION("env", 'e', PAIRS, env, "K=V", "environment of its processes (repeatable)"),        \
-        OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable)"),                        \
-        OPTION("memory", 'm', SIZE, memory, "SIZE", "memory limit, e.g. 1GiB"),                    \
-        OPTION("cpu", 0, REAL, cpu, "CORES", "CPU limit in cores, e.g. 0.5"),                      \
-        OPTION("pids", 0, COUNT, pids, "N", "limit of processes and threads"),                     \
-        OPTION("disk", 0, SIZE, disk, "SIZE", "limit of written bytes, e.g. 2GiB"),                \
+        OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable)"), LIMIT_OPTIONS,         \
         OPTION("egress", 0, STRING, egress, "MODE", "network out of it: none or restricted"),      \
         OPTION("policy", 0, STRING, policy, "NAME", "security policy")
 

@@ -89,11 +89,11 @@ static json_t *boot_config(const struct sandbox *sandbox)
 {
     const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
 
-    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:I, s:i}, s:s, s:i, s:i}", "sandbox",
+    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:I, s:i}, s:s, s:I, s:i}", "sandbox",
                      sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
                      "env", boot_environment(sandbox), "rlimits", "nofile", 65536, "nproc",
                      (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress, "log_bytes",
-                     1 << 20, "processes_max", 256);
+                     (json_int_t)sandbox->limits.log, "processes_max", 256);
 }
 
 static int make_boot_fd(const struct sandbox *sandbox, struct error *err)
@@ -145,8 +145,9 @@ static int prepare_texts(struct launch *launch, struct error *err)
     stage->hosts = launch->hosts;
     stage->hostname = sandbox->id;
     stage->n_layers = json_array_size(sandbox->layers);
-    stage->tmp_bytes = (size_t)sandbox->limits.memory / 2;
-    stage->shm_bytes = (size_t)sandbox->limits.memory / 4;
+    struct limits limits = limits_resolved(&sandbox->limits);
+    stage->tmp_bytes = (size_t)limits.tmp;
+    stage->shm_bytes = (size_t)limits.shm;
     return 0;
 }
 

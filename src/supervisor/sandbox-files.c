@@ -92,9 +92,9 @@ static int read_config(struct sandbox *sandbox, struct error *err)
     int r = file_read_json(sandbox->dir_fd, "config.json", FILE_MAX_BYTES, &file, err);
     if (r == 0)
         r = fields_decode(file, config_fields, ELEMENTS(config_fields), "", &stored, err);
+    sandbox->limits = sandbox->supervisor->config.limits; /* for what an older version lacks */
     if (r == 0)
-        r = fields_decode(stored.limits, limits_fields, ELEMENTS(limits_fields), "limits.",
-                          &sandbox->limits, err);
+        r = limits_decode(stored.limits, &sandbox->limits, err);
     if (r < 0)
         return r;
     if (stored.slot >= sandbox->supervisor->config.ids_count)

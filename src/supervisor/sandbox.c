@@ -103,11 +103,12 @@ json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
     if (brief)
         return json_pack("{s:s, s:s}", "id", sandbox->id, "state",
                          sandbox_state_name(sandbox->state));
-    json_t *value = json_pack(
-        "{s:s, s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
-        sandbox_state_name(sandbox->state), "cause", sandbox->cause, "limits",
-        limits_to_json(&sandbox->limits), "generation", (int)sandbox->generation, "created_at",
-        (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
+    struct limits limits = limits_resolved(&sandbox->limits);
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
+                  sandbox_state_name(sandbox->state), "cause", sandbox->cause, "limits",
+                  limits_to_json(&limits), "generation", (int)sandbox->generation, "created_at",
+                  (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
     if (value && json_object_update_missing(value, sandbox->spec) < 0) {
         json_decref(value);
         return NULL;

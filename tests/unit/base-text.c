@@ -132,6 +132,26 @@ static void limits_have_bounds(void **state)
     assert_string_equal(err.field, "template");
 }
 
+static void limits_know_none_and_derived(void **state)
+{
+    struct limits limits = {.memory = 1 << 30, .cpu = 1, .cpu_weight = 100, .disk = 1 << 30};
+    cleanup_json json_t *good = json_pack("{s:i, s:i}", "memory_high", 0, "tmp", 1 << 20);
+    cleanup_json json_t *bad = json_pack("{s:i, s:i}", "swap", 1 << 20, "io_read_bps", 1);
+    struct error err = ERROR_NONE;
+
+    (void)state;
+    assert_int_equal(limits_decode(good, &limits, &err), 0);
+    struct limits resolved = limits_resolved(&limits);
+    assert_int_equal(resolved.inodes, (1 << 30) / 16384);
+    assert_int_equal(resolved.tmp, 1 << 20);
+    assert_int_equal(resolved.shm, 1 << 28);
+    assert_int_equal(limits_decode(bad, &limits, &err), -EINVAL);
+    assert_string_equal(err.field, "limits.io_read_bps");
+    assert_int_equal(limits.swap, 0);
+    cleanup_json json_t *text = limits_to_json(&limits);
+    assert_int_equal(json_object_size(text), LIMITS_FIELDS);
+}
+
 static void config_defaults_are_valid(void **state)
 {
     struct config config;
@@ -192,6 +212,7 @@ int main(void)
         cmocka_unit_test(fields_name_the_offender),
         cmocka_unit_test(fields_fill_the_struct),
         cmocka_unit_test(limits_have_bounds),
+        cmocka_unit_test(limits_know_none_and_derived),
         cmocka_unit_test(config_defaults_are_valid),
         cmocka_unit_test(config_refuses_by_name),
         cmocka_unit_test(config_hides_secrets_from_the_proxy),

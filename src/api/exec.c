@@ -51,10 +51,13 @@ static json_t *make_answer(const struct exec *exec)
 {
     uint64_t out = collect_omitted(&exec->out), error = collect_omitted(&exec->error);
 
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:I,s:I}", "exit_code",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:I,s:I}", "exit_code",
                      of_type(exec->process, "exit_code", JSON_INTEGER), "signal",
                      of_type(exec->process, "signal", JSON_STRING), "cause",
-                     of_type(exec->process, "cause", JSON_STRING), "stdout",
+                     of_type(exec->process, "cause", JSON_STRING), "cause_text",
+                     of_type(exec->process, "cause_text", JSON_STRING), "cause_detail",
+                     of_type(exec->process, "cause_detail", JSON_OBJECT), "limits_hit",
+                     of_type(exec->process, "limits_hit", JSON_ARRAY), "stdout",
                      collect_text(&exec->out), "stderr", collect_text(&exec->error), "duration_ms",
                      of_type(exec->process, "duration_ms", JSON_INTEGER), "truncated",
                      out + error > 0, "stdout_omitted", (json_int_t)out, "stderr_omitted",

@@ -14,6 +14,7 @@ static const struct {
     {"method_not_allowed", 405}, {"precondition_failed", 412},   {"unsupported_media_type", 415},
     {"upgrade_required", 426},   {"rate_limited", 429},          {"exec_failed", 400},
     {"dev_script_missing", 400}, {"range_not_satisfiable", 416}, {"url_too_long", 414},
+    {"pids_limit", 409},         {"processes_limit", 409},       {"memory_limit", 409},
 };
 
 static const struct {

@@ -52,10 +52,22 @@
  *
  * Process: {"process_id" (from 1, never reused in a generation),"pid" (inside),"name","argv":[],
  *   "cwd","state":"running"|"exited","exit_code" (int|null),"signal" ("SIGKILL"...|null),
- *   "cause":"exited"|"signal"|"timeout"|"request"|"spawn_failed","started_at","ended_at" (ms since
- *   the epoch),"duration_ms","log_first","log_next" (offsets of the first kept, the next log byte)}
+ *   cause (below),"started_at","ended_at" (ms since the epoch),"duration_ms","log_first","log_next"
+ *   (offsets of the first kept, the next log byte)}
+ * Cause: four members, while nothing has ended null, null, null, []:
+ *   "cause": exited | signal | timeout (its time limit) | request (process.signal) | oom | seccomp (a
+ *     call that the policy kills for) | sandbox (the sandbox was stopped) | spawn_failed (services)
+ *   "cause_text": a sentence without subject: "killed: out of memory (peak 192 MiB of 192 MiB)"
+ *   "cause_detail": what is known, of: "signal", "sender": "api"|"init"|"kernel"|"unknown" (itself,
+ *     another process inside, or the host: the kernel does not tell), "timeout_ms",
+ *     "memory_peak_bytes", "memory_limit_bytes", "pids_limit"; "syscall" (name|null),
+ *     "syscall_number", "arch": the forbidden call that it, or a program of it, made; "code" (of
+ *     spawn_failed)
+ *   "limits_hit": the sandbox's limits that were reached while it lived, whatever it ended with:
+ *     memory (an OOM kill), memory_high, pids; and what was full at its end: disk, inodes (/app), tmp,
+ *     tmp_inodes (/tmp), shm, shm_inodes (/dev/shm)
  * Service: {"state":"stopped"|"starting"|"ready"|"crashed","port" (int|null),
- *   "address" ("127.0.0.1"|"::1"|null),"process_id" (int|null),"restarts","cause" (string|null),
+ *   "address" ("127.0.0.1"|"::1"|null),"process_id" (int|null),"restarts",cause (as above),
  *   "last_lines":[up to 20 strings, 4 KiB together],"since" (ms since the epoch, of this state),
  *   "command":[argv],"auto_restart":bool}
  * Port: {"port","addresses":["127.0.0.1","::1","0.0.0.0","::"...]}
@@ -72,7 +84,8 @@
  *                                 descriptor: a stream, below), discard? (bool: forget it once it
  *                                 has ended and its stream has taken everything) -> {"process"}.
  *                                 What cannot be executed: code "exec_failed", the message names
- *                                 the path.
+ *                                 the path; "pids_limit" and "memory_limit" name the limit,
+ *                                 "processes_limit": too many started by us
  * process.list    api             -> {"processes":[]}: live and the 64 last ended, newest first,
  *                                 as many as fit a packet
  * process.get     api             process_id -> {"process"}
@@ -105,7 +118,8 @@
  *                                 then init exits
  *
  * Events to api and proxy: {"event":"service.state","service":{}}, {"event":"ports","ports":[]};
- * to api: {"event":"process.exit","process":{}}.
+ * to api: {"event":"process.exit","process":{}}; to the supervisor: {"event":"memory.oom_kills",
+ * "count"}, each time that the number of OOM kills in the sandbox is seen to have risen.
  *
  * Paths are absolute or relative to /app and must lie in a project root: /app, /home/user or /tmp.
  * They are resolved with openat2(RESOLVE_BENEATH|RESOLVE_NO_MAGICLINKS) below that root; one that

@@ -128,3 +128,23 @@ int64_t now_monotonic_ms(void)
 {
     return now_ms(CLOCK_MONOTONIC);
 }
+
+int64_t keyed_number(const char *text, const char *key)
+{
+    size_t length = key ? strlen(key) : 0;
+    char number[24];
+    uint64_t value;
+
+    while (text && key && (strncmp(text, key, length) != 0 || text[length] != ' ')) {
+        text = strchr(text, '\n');
+        text = text ? text + 1 : NULL;
+    }
+    if (!text)
+        return -1;
+    text += key ? length + 1 : 0;
+    size_t digits = strcspn(text, "\n");
+    if (digits >= sizeof(number))
+        return -1;
+    snprintf(number, sizeof(number), "%.*s", (int)digits, text);
+    return parse_u64(number, 0, INT64_MAX, &value) < 0 ? -1 : (int64_t)value;
+}

@@ -23,6 +23,10 @@ int parse_bool(const char *text, bool *ret_value);
 /* printf into fresh memory; NULL when out of memory. */
 char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Of a cgroup's file: the number on the line "KEY NUMBER", or with key NULL the number that is all
+ * of it. -1: it is not there, or no number (`max`), or more than an int64_t holds. */
+int64_t keyed_number(const char *text, const char *key);
+
 bool str_starts(const char *text, const char *prefix);
 static inline bool str_equal(const char *a, const char *b)
 {

@@ -84,8 +84,7 @@ int cmd_exec(struct cli *cli, char **args, int n_args)
     }
     if (stream_run(&cli->client, path, request, &stream, &end, &err) < 0)
         return cli_fail(cli, &err);
-    if (end.timed_out)
-        cli_progress(cli, "auracode: the command was killed after %llu ms",
-                     (unsigned long long)options->timeout_ms);
+    if (end.note[0])
+        cli_progress(cli, "auracode: %s", end.note);
     return write_failed < 0 && end.exit_code == 0 ? EXIT_FAILED : end.exit_code;
 }

@@ -60,6 +60,32 @@ static void on_error(struct stream *stream, const json_t *error)
     stream->done = true;
 }
 
+/* Nobody needs to be told of what he has asked for, or of the end of a pipeline. */
+static bool is_expected(const json_t *process)
+{
+    static const char *const signals[] = {"SIGINT", "SIGPIPE"};
+    const char *cause = json_string_value(json_object_get(process, "cause"));
+    const char *signal = json_string_value(json_object_get(process, "signal"));
+
+    if (!cause || str_equal(cause, "request"))
+        return true;
+    for (size_t i = 0; i < ELEMENTS(signals); i++)
+        if (str_equal(signal, signals[i]))
+            return true;
+    return str_equal(cause, "exited") &&
+           (json_integer_value(json_object_get(process, "exit_code")) == 0 ||
+            (json_array_size(json_object_get(process, "limits_hit")) == 0 &&
+             !json_object_get(json_object_get(process, "cause_detail"), "syscall")));
+}
+
+static void make_note(const json_t *process, char *ret_note, size_t size)
+{
+    const char *text = json_string_value(json_object_get(process, "cause_text"));
+    cleanup_free char *shown = text && !is_expected(process) ? text_printable(text) : NULL;
+
+    snprintf(ret_note, size, "%s", shown ? shown : "");
+}
+
 static void on_control(struct stream *stream, const unsigned char *data, size_t length)
 {
     cleanup_json json_t *message = json_loadb((const char *)data, length, 0, NULL);
@@ -71,8 +97,7 @@ static void on_control(struct stream *stream, const unsigned char *data, size_t 
     } else if (str_equal(type, "exit")) {
         process = process ? process : message;
         stream->end.exit_code = stream_exit_status(process);
-        stream->end.timed_out =
-            str_equal(json_string_value(json_object_get(process, "cause")), "timeout");
+        make_note(process, stream->end.note, sizeof(stream->end.note));
         stream->done = true;
     }
 }

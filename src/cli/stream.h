@@ -9,7 +9,7 @@ typedef void (*stream_output_fn)(void *userdata, int channel, const unsigned cha
 
 struct stream_end {
     int exit_code; /* of the command, or 128 + signal */
-    bool timed_out;
+    char note[320]; /* why it ended, where its exit status does not say it all; else "" */
     bool detached; /* the caller was told to end (second SIGINT, SIGHUP, SIGTERM) */
 };
 

@@ -13,6 +13,18 @@ enum boot_fd {
     BOOT_FD_CONFIG = 4,
     BOOT_FD_SECCOMP = 5,
     BOOT_FD_STATUS = 6,
+    BOOT_FD_COUNTERS = 7, /* and the following, by enum boot_counter */
+};
+
+/* Files of the sandbox's control group, read-only (counters.h); an empty file where the kernel has
+ * none: v2 name / v1 name. */
+enum boot_counter {
+    BOOT_MEMORY_EVENTS, /* memory.events / memory.oom_control */
+    BOOT_MEMORY_PEAK,   /* memory.peak / memory.max_usage_in_bytes */
+    BOOT_MEMORY_LIMIT,  /* memory.max / memory.limit_in_bytes */
+    BOOT_PIDS_EVENTS,   /* pids.events */
+    BOOT_PIDS_LIMIT,    /* pids.max */
+    BOOT_COUNTERS,
 };
 
 struct boot {

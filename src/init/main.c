@@ -3,6 +3,7 @@
  * when everything else has been stopped. It does not log: what matters goes through the socket. */
 #include "init/boot.h"
 #include "init/conn.h"
+#include "init/counters.h"
 #include "init/process-io.h"
 
 #include "base/cleanup.h"
@@ -100,6 +101,7 @@ int main(void)
 
     prctl(PR_SET_DUMPABLE, 0); /* /proc/1 is nobody's in here; execve had made us dumpable again */
     fd_set_cloexec(BOOT_FD_STATUS, true);
+    counters_open();
     r = boot_up(&err);
     if (r >= 0)
         service_init();

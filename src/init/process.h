@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct cause;
 struct ring;
 struct process;
 
@@ -39,11 +40,14 @@ struct process *process_find(int64_t process_id);
 int64_t process_id(const struct process *process);
 pid_t process_pid(const struct process *process);
 bool process_running(const struct process *process);
-/* For an ended one: "exited with code 1", "killed by SIGKILL", ... for people. */
-void process_describe_end(const struct process *process, char *ret_text, size_t size);
+/* Why it ended; CAUSE_NONE while it runs. */
+const struct cause *process_cause(const struct process *process);
 
 /* `signal`: number. `group`: the whole process group. -ESRCH when it has ended. */
 int process_signal(struct process *process, int signal, bool group, struct error *err);
+
+/* Kills it and all of its session, since it took longer than `timeout_ms`. */
+void process_expire(struct process *process, int64_t timeout_ms);
 
 /* The process object of protocol.h; new reference. */
 json_t *process_to_json(const struct process *process);

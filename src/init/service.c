@@ -10,6 +10,7 @@
 #include "base/protocol.h"
 #include "base/server.h"
 #include "base/str.h"
+#include "init/cause.h"
 #include "init/paths.h"
 #include "init/ports.h"
 #include "init/probe.h"
@@ -62,7 +63,7 @@ static struct {
     int64_t restarts;
     unsigned int failures; /* in a row without being ready */
     int64_t backoff_ms;
-    char cause[256];      /* "": none */
+    json_t *cause;        /* cause, cause_text, cause_detail, limits_hit; NULL: none */
     char kill_cause[256]; /* why we killed it; "": we did not */
 
     bool stopping;
@@ -112,25 +113,46 @@ static json_t *optional_integer(int64_t value)
     return value ? json_integer(value) : json_null();
 }
 
-/* A cause that was cut inside a character is no JSON string. */
-static json_t *cause_json(void)
+/* A text that was cut inside a character is no JSON string. */
+static json_t *text_json(const char *text)
 {
-    cleanup_free char *shown = service.cause[0] ? path_shown_name(service.cause) : NULL;
+    cleanup_free char *shown = path_shown_name(text);
 
     return shown ? json_string(shown) : json_null();
+}
+
+/* Could not be started. */
+static json_t *spawn_cause(const struct error *err)
+{
+    return json_pack("{s:s, s:o, s:{s:s}, s:[]}", "cause", "spawn_failed", "cause_text",
+                     text_json(err->message), "cause_detail", "code", err->code, "limits_hit");
+}
+
+static json_t *end_cause(const struct process *process)
+{
+    json_t *cause = json_object();
+
+    if (!cause)
+        return NULL;
+    cause_add_to(process_cause(process), cause);
+    if (service.kill_cause[0])
+        json_object_set_new(cause, "cause_text", text_json(service.kill_cause));
+    return cause;
 }
 
 static json_t *service_json(void)
 {
     json_t *lines = ring_last_lines(service.log, 20, 4096);
     json_t *object =
-        json_pack("{s:s, s:o, s:s?, s:o, s:I, s:o, s:o, s:I, s:o, s:b}", "state",
+        json_pack("{s:s, s:o, s:s?, s:o, s:I, s:n, s:n, s:n, s:[], s:o, s:I, s:o, s:b}", "state",
                   state_names[service.state], "port", optional_integer(service.port), "address",
                   service.address, "process_id", optional_integer(service.process_id), "restarts",
-                  (json_int_t)service.restarts, "cause", cause_json(), "last_lines",
-                  lines ? lines : json_array(), "since", (json_int_t)service.since_ms, "command",
-                  command_json(), "auto_restart", service.definition.auto_restart);
+                  (json_int_t)service.restarts, "cause", "cause_text", "cause_detail", "limits_hit",
+                  "last_lines", lines ? lines : json_array(), "since", (json_int_t)service.since_ms,
+                  "command", command_json(), "auto_restart", service.definition.auto_restart);
 
+    if (object && service.cause)
+        json_object_update(object, service.cause);
     lines = json_object_get(object, "last_lines");
     while (json_array_size(lines) > 0 && json_dumpb(object, NULL, 0, 0) > OBJECT_BYTES_MAX)
         json_array_remove(lines, 0);
@@ -160,12 +182,13 @@ static void arm_poll(void)
         timer_cancel(&service.poll);
 }
 
-/* Cause "" for none. */
-static void enter(enum state state, const char *cause)
+/* `cause` is stolen; NULL: none. */
+static void enter(enum state state, json_t *cause)
 {
     service.state = state;
     service.since_ms = now_realtime_ms();
-    snprintf(service.cause, sizeof(service.cause), "%s", cause);
+    json_decref(service.cause);
+    service.cause = cause;
     if (state != READY) {
         service.port = 0;
         service.address = NULL;
@@ -179,12 +202,6 @@ static void enter(enum state state, const char *cause)
     service.other_port = 0;
     arm_poll();
     broadcast();
-}
-
-static void kill_group(int signal)
-{
-    if (service.pid > 0)
-        kill(-service.pid, signal);
 }
 
 static void on_ended(struct process *process, void *userdata);
@@ -213,12 +230,12 @@ static int start(struct error *err)
         return r;
     service.pid = process_pid(service.process);
     service.process_id = process_id(service.process);
-    enter(STARTING, "");
+    enter(STARTING, NULL);
     return 0;
 }
 
 /* It ended or could not be started by itself: crashed, and perhaps another try. */
-static void fail(const char *cause)
+static void fail(json_t *cause)
 {
     int64_t ready_for = service.ready_at_ms ? now_monotonic_ms() - service.ready_at_ms : 0;
 
@@ -240,7 +257,7 @@ static void on_backoff(struct timer *timer)
     (void)timer;
     service.restarts++;
     if (start(&err) < 0)
-        fail(err.message);
+        fail(spawn_cause(&err));
 }
 
 /* The new definition takes effect; the request is answered. */
@@ -255,7 +272,7 @@ static void start_set(struct request *request, struct definition *definition)
     service.backoff_ms = 0;
     service.restarts = 0;
     if (start(&err) < 0) {
-        enter(CRASHED, err.message);
+        enter(CRASHED, spawn_cause(&err));
         request_fail(request, &err);
     } else {
         reply_service(request);
@@ -272,7 +289,7 @@ static void finish_stop(void)
     timer_cancel(&service.kill);
     timer_cancel(&service.backoff);
     if (!pending || n > 0)
-        enter(STOPPED, "");
+        enter(STOPPED, NULL);
     for (size_t i = 0; i < n; i++)
         reply_service(service.stops[i]);
     if (pending)
@@ -281,10 +298,7 @@ static void finish_stop(void)
 
 static void on_ended(struct process *process, void *userdata)
 {
-    char cause[256];
-
     (void)userdata;
-    process_describe_end(process, cause, sizeof(cause));
     /* What the leader left behind belongs to the service. */
     session_kill(service.pid);
     service.process = NULL;
@@ -292,12 +306,13 @@ static void on_ended(struct process *process, void *userdata)
     if (service.stopping)
         finish_stop();
     else
-        fail(service.kill_cause[0] ? service.kill_cause : cause);
+        fail(end_cause(process));
 }
 
 static void on_kill(struct timer *timer)
 {
     (void)timer;
+    process_signal(service.process, SIGKILL, true, NULL);
     session_kill(service.pid);
 }
 
@@ -311,7 +326,7 @@ static void begin_stop(void)
         return;
     service.stopping = true;
     timer_cancel(&service.start_timeout);
-    kill_group(SIGTERM);
+    process_signal(service.process, SIGTERM, true, NULL);
     timer_set(&service.kill, STOP_GRACE_MS);
 }
 
@@ -325,7 +340,7 @@ static void on_start_timeout(struct timer *timer)
     snprintf(service.kill_cause, sizeof(service.kill_cause),
              "did not listen on %s and answer HTTP within %lld s", what,
              (long long)service.definition.start_timeout_ms / 1000);
-    session_kill(service.pid);
+    process_expire(service.process, service.definition.start_timeout_ms);
 }
 
 static void become_ready(uint16_t port, const char *address)
@@ -334,7 +349,7 @@ static void become_ready(uint16_t port, const char *address)
     service.address = address;
     service.ready_at_ms = now_monotonic_ms();
     service.failures = 0;
-    enter(READY, "");
+    enter(READY, NULL);
 }
 
 static void on_probed(struct probe *probe, const char *address)
@@ -395,6 +410,7 @@ static void on_poll(struct timer *timer)
 
     (void)timer;
     arm_poll();
+    cause_observe();
     if (ports_read(&now, &err) < 0)
         return;
     if (!ports_equal(&now, &service.ports)) {
@@ -405,7 +421,7 @@ static void on_poll(struct timer *timer)
     if (service.state == STARTING && !service.stopping)
         follow_start();
     else if (service.state == READY && !service.stopping && !ports_listening(&now, service.port))
-        enter(STARTING, "");
+        enter(STARTING, NULL);
 }
 
 void service_processes_changed(void)

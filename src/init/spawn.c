@@ -2,14 +2,16 @@
  * target user, so that the program may reopen /dev/stdout and its terminal, and forks. The child
  * walks a fixed table of steps; what must still be allowed decides their order: limits and the OOM
  * score while it is root, securebits and the bounding set while it has CAP_SETPCAP, the folder as
- * the user, the seccomp program last of all. The first step that fails is reported through a pipe
- * that closes by itself when the program is executed. */
+ * the user, the seccomp program last of all. A socket that closes by itself when the program is
+ * executed carries the listener of the seccomp program and the first step that failed. */
 #include "init/spawn.h"
 
 #include "init/boot.h"
+#include "init/counters.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/ipc.h"
 #include "base/protocol.h"
 
 #include <errno.h>
@@ -28,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -40,6 +43,8 @@ struct child {
     int stdio[3]; /* -1: /dev/null; a terminal: the controlling side in all three */
     int report_fd;
 };
+
+#define STEP_LISTENING (-1) /* the seccomp program's listener comes with it */
 
 struct report {
     int err;
@@ -186,10 +191,34 @@ static int step_chdir(const struct child *child)
     return result(chdir(child->what->cwd));
 }
 
+static int send_report(int fd, const struct report *report, int passed_fd)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec data = {(void *)report, sizeof(*report)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+
+    if (passed_fd >= 0) {
+        memcpy(CMSG_DATA(&control.header), &passed_fd, sizeof(int));
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+    }
+    return result((int)sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+
+/* What the program kills for then asks us first (forbidden.h). Where the whole daemon runs under
+ * somebody else's listener there can be no second one: such calls then fail with ENOSYS. */
 static int step_seccomp(const struct child *child)
 {
-    (void)child;
-    return result(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &boot.filter, 0, 0));
+    const struct report listening = {0, STEP_LISTENING};
+    int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                          &boot.filter);
+
+    if (fd < 0 && errno == EBUSY)
+        return result(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &boot.filter, 0, 0));
+    return fd < 0 ? -errno : send_report(child->report_fd, &listening, fd);
 }
 
 static const char *search_path(char *const *environment)
@@ -260,7 +289,7 @@ static void run_child(const struct child *child)
         if (report.err != 0)
             break;
     }
-    fd_write_all(child->report_fd, &report, sizeof(report));
+    send_report(child->report_fd, &report, -1);
     _exit(127);
 }
 
@@ -325,71 +354,116 @@ static void close_all(int fds[3])
         close_and_forget(&fds[i]);
 }
 
+/* What was missing to start anything at all is a limit of the sandbox's. */
+static int limit_reached(int errnum, struct error *err)
+{
+    struct counters counters;
+
+    counters_read(&counters);
+    if (errnum == ENOMEM)
+        return error_set_code(err, ENOMEM, "memory_limit",
+                              "the sandbox's memory is used up (limits.memory: %lld bytes)",
+                              (long long)counters.memory_limit);
+    return error_set_code(err, EAGAIN, "pids_limit",
+                          "the sandbox has as many processes and threads as limits.pids allows "
+                          "(%lld)",
+                          (long long)counters.pids_limit);
+}
+
 static int describe(const struct spawn *what, const struct report *report, struct error *err)
 {
     const char *step = steps[report->step].name;
     const char *path = strcmp(step, "chdir") == 0 ? what->cwd : what->argv[0];
 
-    if (report->err == EAGAIN)
-        return error_set_code(err, EAGAIN, "pids_limit", "the sandbox's process limit is reached");
+    if (report->err == EAGAIN || report->err == ENOMEM)
+        return limit_reached(report->err, err);
     return error_set_code(err, report->err, "exec_failed", "%s `%.256s`: %s", step, path,
                           strerror(report->err));
 }
 
+/* As recvmsg; a descriptor that came along goes into *ret_passed. */
+static ssize_t receive_report(int fd, struct report *ret_report, int *ret_passed)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec data = {ret_report, sizeof(*ret_report)};
+    struct msghdr message = {.msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        close_and_forget(ret_passed);
+        memcpy(ret_passed, CMSG_DATA(header), sizeof(int));
+    }
+    return n;
+}
+
 /* 0 once the program is executed; else the child is gone and reaped. */
-static int await_exec(pid_t pid, int fd, const struct spawn *what, struct error *err)
+static int await_exec(pid_t pid, int fd, const struct spawn *what, int *ret_listener,
+                      struct error *err)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    struct report report = {.err = ETIMEDOUT, .step = ELEMENTS(steps) - 1};
-    ssize_t n = -1;
+    struct report report = {.step = STEP_LISTENING};
+    cleanup_close int listener = -1;
+    ssize_t n = 1;
 
-    if (poll(&poll_fd, 1, EXEC_TIMEOUT_MS) > 0)
-        n = read(fd, &report, sizeof(report));
-    if (n == 0)
+    while (n > 0 && report.step == STEP_LISTENING) {
+        n = poll(&poll_fd, 1, EXEC_TIMEOUT_MS) > 0 ? receive_report(fd, &report, &listener) : -1;
+        if (n < 0)
+            report = (struct report){ETIMEDOUT, ELEMENTS(steps) - 1};
+    }
+    if (n == 0) {
+        *ret_listener = TAKE_FD(listener);
         return 0;
+    }
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     return describe(what, &report, err);
 }
 
-static int fork_child(const struct spawn *what, const struct plumbing *plumbing, pid_t *ret_pid,
-                      struct error *err)
+static int fork_child(const struct spawn *what, const struct plumbing *plumbing,
+                      struct spawned *spawned, struct error *err)
 {
     struct child child = {.what = what, .report_fd = -1};
-    cleanup_close int read_end = -1;
-    int r = open_pipe(&read_end, &child.report_fd);
+    int pair[2];
 
-    if (r < 0)
-        return error_sys(err, r, "pipe");
+    if (ipc_pair(pair) < 0)
+        return error_sys(err, errno, "socketpair");
+    cleanup_close int ours = pair[0];
+    child.report_fd = pair[1];
     memcpy(child.stdio, plumbing->theirs, sizeof(child.stdio));
     pid_t pid = fork();
     if (pid == 0)
         run_child(&child);
-    r = -errno;
+    int r = -errno;
     close(child.report_fd);
     if (pid < 0)
-        return r == -EAGAIN ? error_set_code(err, EAGAIN, "pids_limit",
-                                             "the sandbox's process limit is reached")
-                            : error_sys(err, r, "fork");
-    *ret_pid = pid;
-    return await_exec(pid, read_end, what, err);
+        return r == -EAGAIN || r == -ENOMEM ? limit_reached(-r, err) : error_sys(err, r, "fork");
+    spawned->pid = pid;
+    return await_exec(pid, ours, what, &spawned->listener_fd, err);
 }
 
 int spawn(const struct spawn *what, struct spawned *ret_spawned, struct error *err)
 {
     struct plumbing plumbing = {{-1, -1, -1}, {-1, -1, -1}};
-    pid_t pid = -1;
+    struct spawned spawned = {.listener_fd = -1};
     int r = open_plumbing(&plumbing, what);
 
     if (r < 0)
         error_sys(err, r, what->tty ? "opening a terminal" : "opening pipes");
     else
-        r = fork_child(what, &plumbing, &pid, err);
+        r = fork_child(what, &plumbing, &spawned, err);
     close_all(plumbing.theirs);
     if (r < 0) {
         close_all(plumbing.ours);
         return r;
     }
-    *ret_spawned = (struct spawned){pid, plumbing.ours[0], plumbing.ours[1], plumbing.ours[2]};
+    *ret_spawned = (struct spawned){spawned.pid, plumbing.ours[0], plumbing.ours[1],
+                                    plumbing.ours[2], spawned.listener_fd};
     return 0;
 }

@@ -22,8 +22,9 @@ struct spawn {
 struct spawned {
     pid_t pid; /* leader of a session and a process group of its own */
     int input_fd, output_fd, error_fd;
+    int listener_fd; /* of its seccomp program (forbidden.h); -1: another one is in force already */
 };
 
 /* Waits until the program is executed. -errno with code "exec_failed" (the message names the step
- * and the path) or "pids_limit". */
+ * and the path), "pids_limit" or "memory_limit". */
 int spawn(const struct spawn *what, struct spawned *ret_spawned, struct error *err);

@@ -276,7 +276,7 @@ static void take_service(struct link *link, const json_t *service)
         view.service = SERVICE_STARTING;
     pthread_mutex_lock(&sandbox->lock);
     copy_text(sandbox->detail.cause, sizeof(sandbox->detail.cause),
-              json_object_get(service, "cause"));
+              json_object_get(service, "cause_text"));
     copy_lines(&sandbox->detail, json_object_get(service, "last_lines"));
     pthread_mutex_unlock(&sandbox->lock);
     sandbox_set_view(sandbox, &view);

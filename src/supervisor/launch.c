@@ -50,6 +50,8 @@ static void launch_init(struct launch *launch, struct sandbox *sandbox)
                                    .cgroup = &launch->cgroup};
     for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
         launch->mounts[i] = -1;
+    for (size_t i = 0; i < COUNTER_FILES; i++)
+        launch->stage.counter_fds[i] = -1;
 }
 
 static void launch_close(struct launch *launch)
@@ -62,6 +64,8 @@ static void launch_close(struct launch *launch)
         close_and_forget(fds[i]);
     for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
         close_and_forget(&launch->mounts[i]);
+    for (size_t i = 0; i < COUNTER_FILES; i++)
+        close_and_forget(&launch->stage.counter_fds[i]);
     cgroup_entry_close(&launch->cgroup);
     free(launch->resolv_conf);
     free(launch->hosts);
@@ -245,6 +249,9 @@ int sandbox_launch(struct sandbox *sandbox, struct error *err)
     if (r == 0)
         r = cgroup_create(&sandbox->supervisor->cgroups, sandbox->id, sandbox->generation,
                           &sandbox->limits, &launch.cgroup, err);
+    if (r == 0)
+        r = counters_open(&sandbox->supervisor->cgroups, sandbox->id, launch.stage.counter_fds,
+                          err);
     if (r == 0) {
         sandbox->init_pid = clone_stage(&launch, &sandbox->pidfd, err);
         r = sandbox->init_pid < 0 ? sandbox->init_pid : equip(&launch, err);

@@ -2,7 +2,7 @@
  *
  * The policy is data: lists of allowed and denied calls and rules on arguments. Unknown numbers get
  * ENOSYS (libc and runtimes then fall back: clone3, io_uring), denied ones EPERM, another
- * architecture's calls kill. In libseccomp an unconditional rule swallows the argument rules of the
+ * architecture's calls notify init, which kills. In libseccomp an unconditional rule swallows the argument rules of the
  * same call, so "all but these values" is spelt out as the disjoint bit prefixes that none of the
  * values has. One architecture and the binary-tree optimisation: 1 ms to compile. */
 #include "supervisor/seccomp-profile.h"
@@ -247,6 +247,9 @@ static int compile(const struct profile *profile, const char *path, struct error
     int r = seccomp_attr_set(compiling.context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (r == 0)
         r = seccomp_attr_set(compiling.context, SCMP_FLTATR_CTL_NNP, 0);
+    /* Killed, but by init, which then can say for which call (init/forbidden.h). */
+    if (r == 0)
+        r = seccomp_attr_set(compiling.context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_NOTIFY);
     if (r < 0)
         error_sys(err, r, "libseccomp");
     if (r == 0)

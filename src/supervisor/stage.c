@@ -124,19 +124,22 @@ static int harden(struct error *err)
     return r;
 }
 
-#define STATUS_FD 6
-#define INIT_FD   7
+#define STATUS_FD  6
+#define COUNTER_FD 7 /* the first */
+#define INIT_FD    (COUNTER_FD + COUNTER_FILES)
 
 /* Standard streams on the sandbox's /dev/null, then 3.. as init expects them, then nothing more. */
 static int arrange_descriptors(const struct stage *stage, int *ret_status_fd, struct error *err)
 {
-    const int wanted[] = {stage->listen_fd, stage->boot_fd, stage->seccomp_fd, stage->status_fd,
-                          stage->init_fd};
+    int wanted[4 + COUNTER_FILES + 1] = {stage->listen_fd, stage->boot_fd, stage->seccomp_fd,
+                                         stage->status_fd};
     int high[ELEMENTS(wanted)];
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (null < 0)
         return error_sys(err, errno, "open `/dev/null` of the sandbox");
+    memcpy(wanted + 4, stage->counter_fds, sizeof(stage->counter_fds));
+    wanted[4 + COUNTER_FILES] = stage->init_fd;
     for (size_t i = 0; i < ELEMENTS(wanted); i++) {
         high[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, 512);
         if (high[i] < 0)
@@ -144,9 +147,9 @@ static int arrange_descriptors(const struct stage *stage, int *ret_status_fd, st
     }
     for (int i = 0; i < 3; i++)
         dup2(null, i);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < INIT_FD - 3; i++)
         dup2(high[i], 3 + i);
-    if (dup3(high[4], INIT_FD, O_CLOEXEC) < 0)
+    if (dup3(high[INIT_FD - 3], INIT_FD, O_CLOEXEC) < 0)
         return error_sys(err, errno, "arranging descriptors");
     *ret_status_fd = STATUS_FD;
     if (close_range(INIT_FD + 1, ~0U, 0) < 0)

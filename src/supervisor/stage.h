@@ -7,7 +7,7 @@
  * mounts go onto descriptors. */
 #pragma once
 
-#include "supervisor/cgroup.h"
+#include "supervisor/counters.h"
 
 #include <stddef.h>
 
@@ -17,7 +17,8 @@ struct stage {
     int sync_fd; /* our end of a SEQPACKET pair */
     int init_fd; /* auracode-init, sealed memfd */
     int listen_fd, boot_fd, seccomp_fd,
-        status_fd; /* become 3, 4, 5, 6 (see boot contract in init/main.c) */
+        status_fd;                  /* become 3, 4, 5, 6 (see boot contract in init/main.c) */
+    int counter_fds[COUNTER_FILES]; /* become 7 and the following */
     struct cgroup_entry *cgroup;
     size_t n_layers;
     const char *hostname;

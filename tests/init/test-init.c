@@ -464,7 +464,7 @@ static void test_service(void **state)
     cleanup_output struct output killed;
     run(shell("pkill -KILL -x helper"), &killed);
     wait_service("crashed");
-    assert_non_null(strstr(string(last_service, "cause"), "exited with code 9"));
+    assert_non_null(strstr(string(last_service, "cause_text"), "exited with code 9"));
     assert_true(json_array_size(json_object_get(last_service, "last_lines")) > 0);
     wait_service("ready");
     assert_int_equal(number(last_service, "restarts"), 1);

@@ -53,7 +53,7 @@ test('a crash is told with its cause and last lines', async () => {
     await daemon.ok('PUT', url, { body: { command: 'node bad.js', auto_restart: false } });
     const service = await daemon.ok('GET', `${url}?wait=ready&timeout_ms=20000`);
     assert.equal(service.state, 'crashed');
-    assert.match(service.cause, /9/);
+    assert.match(service.cause_text, /9/);
     assert.ok(service.last_lines.some((line) => line.includes('cannot find the thing')), service.last_lines.join('\n'));
     const page = await daemon.preview(id, '/', { headers: { accept: 'text/html' } });
     assert.equal(page.status, 502);

@@ -85,9 +85,10 @@ test('a process has no capability, no way to new privileges, a seccomp filter, a
 });
 
 test('a terminal leaks no descriptor either', async () => {
-    const stream = await daemon.stream(first.id, { argv: ['sh', '-c', 'ls /proc/$$/fd | tr "\\n" ,'], tty: true });
+    // Its own, where 3 is the folder that it reads: a shell that makes a pipeline has more for a moment.
+    const stream = await daemon.stream(first.id, { argv: ['ls', '-m', '/proc/self/fd'], tty: true });
     await stream.ended;
-    assert.match(stream.stdout, /^0,1,2,(10,)?$/);
+    assert.match(stream.stdout, /^0, 1, 2, 3\s*$/);
 });
 
 test('user ids outside are the sandbox\'s own range, different for each', async () => {

@@ -203,9 +203,33 @@ static void config_hides_secrets_from_the_proxy(void **state)
     config_free(&config);
 }
 
+static void test_keyed_number(void **state)
+{
+    static const char v1[] = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+    static const char v2[] = "low 0\nhigh 12\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n";
+
+    (void)state;
+    assert_int_equal(keyed_number(v1, "oom_kill"), 3);
+    assert_int_equal(keyed_number(v1, "high"), -1);
+    assert_int_equal(keyed_number(v2, "oom_kill"), 1);
+    assert_int_equal(keyed_number(v2, "high"), 12);
+    assert_int_equal(keyed_number(v2, "oom_group_kill"), 0);
+    assert_int_equal(keyed_number(v2, "group_kill"), -1);
+    assert_int_equal(keyed_number("201326592\n", NULL), 201326592);
+    assert_int_equal(keyed_number("7", NULL), 7);
+    assert_int_equal(keyed_number("max\n", NULL), -1);
+    assert_int_equal(keyed_number("", NULL), -1);
+    assert_int_equal(keyed_number("", "max"), -1);
+    assert_int_equal(keyed_number("max \n", "max"), -1);
+    assert_int_equal(keyed_number("max -1\n", "max"), -1);
+    assert_int_equal(keyed_number("max 9223372036854775808\n", "max"), -1);
+    assert_int_equal(keyed_number("max 123456789012345678901234567890\n", "max"), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keyed_number),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(sizes_know_their_units),
         cmocka_unit_test(ids_are_labels),

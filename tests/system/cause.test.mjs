@@ -1,0 +1,188 @@
+// Every end names its cause, in the API and the CLI, and never one that is not true.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { Instance } from './harness.mjs';
+
+const MIB = 1 << 20;
+const limits = { memory: 192 * MIB, pids: 48 };
+// Takes memory until somebody stops it.
+const HOG = 'const kept = []; for (;;) kept.push(Buffer.alloc(4 << 20, 1));';
+
+let daemon, id;
+
+before(async () => {
+    daemon = await Instance.start();
+    ({ id } = await daemon.create({ limits }));
+});
+after(() => daemon?.stop());
+
+// What a process object and an exec result have in common, without what the case does not speak of.
+function told({ exit_code, signal, cause, cause_text, cause_detail, limits_hit }) {
+    assert.equal(typeof cause_text, 'string');
+    assert.ok(Array.isArray(limits_hit));
+    return { exit_code, signal, cause, cause_text, cause_detail, limits_hit };
+}
+
+const processes = async () => (await daemon.ok('GET', `/v1/sandboxes/${id}/processes`)).processes;
+
+// A background process and the promise of how it ended.
+async function background(command) {
+    const socket = await daemon.stream(id, { argv: ['/bin/bash', '-c', command] });
+    await socket.outputs(/up/);
+    const process = (await processes()).find(({ state }) => state === 'running');
+    return { process, ended: socket.ended };
+}
+
+test('an exit by itself', async () => {
+    assert.deepEqual(told(await daemon.exec(id, 'exit 7')), {
+        exit_code: 7, signal: null, cause: 'exited', cause_text: 'exited with code 7', cause_detail: {}, limits_hit: [],
+    });
+});
+
+test('a signal by itself, whose sender nobody can know', async () => {
+    assert.deepEqual(told(await daemon.exec(id, 'kill -SEGV $$')), {
+        exit_code: null, signal: 'SIGSEGV', cause: 'signal', cause_text: 'killed by SIGSEGV',
+        cause_detail: { signal: 'SIGSEGV', sender: 'unknown' }, limits_hit: [],
+    });
+});
+
+test('a SIGKILL by another process of the sandbox is no OOM kill', async () => {
+    const { process, ended } = await background('echo up; exec sleep 100');
+    await daemon.output(id, `kill -9 ${process.pid}`);
+    const end = told(await ended);
+    assert.equal(end.cause, 'signal');
+    assert.deepEqual(end.cause_detail, { signal: 'SIGKILL', sender: 'unknown' });
+});
+
+test('a time limit', async () => {
+    const end = told(await daemon.exec(id, 'sleep 100', { timeout_ms: 200 }));
+    assert.equal(end.cause, 'timeout');
+    assert.equal(end.cause_text, 'killed: its time limit of 200 ms was over');
+    assert.deepEqual(end.cause_detail, { signal: 'SIGKILL', sender: 'init', timeout_ms: 200 });
+});
+
+test('a request; but a request for another signal is not what killed it', async () => {
+    const asked = await background('echo up; exec sleep 100');
+    await daemon.ok('DELETE', `/v1/sandboxes/${id}/processes/${asked.process.process_id}?signal=SIGTERM`);
+    const end = told(await asked.ended);
+    assert.equal(end.cause, 'request');
+    assert.equal(end.cause_text, 'killed by SIGTERM on request');
+    assert.deepEqual(end.cause_detail, { signal: 'SIGTERM', sender: 'api' });
+
+    const other = await background("trap 'kill -9 $$' USR1; echo up; while :; do sleep 0.05; done");
+    await daemon.ok('DELETE', `/v1/sandboxes/${id}/processes/${other.process.process_id}?signal=SIGUSR1`);
+    const kill = told(await other.ended);
+    assert.equal(kill.signal === 'SIGUSR1' ? 'request' : 'signal', kill.cause);
+});
+
+test('out of memory, with the peak and the limit', async () => {
+    const end = told(await daemon.exec(id, ['node', '-e', HOG]));
+    assert.equal(end.cause, 'oom', JSON.stringify(end));
+    assert.equal(end.signal, 'SIGKILL');
+    assert.equal(end.cause_detail.sender, 'kernel');
+    assert.equal(end.cause_detail.memory_limit_bytes, limits.memory);
+    assert.ok(end.cause_detail.memory_peak_bytes > limits.memory * 0.9, JSON.stringify(end));
+    assert.match(end.cause_text, /^killed: out of memory \(peak \d+ MiB of 192 MiB\)/);
+    assert.ok(end.limits_hit.includes('memory'));
+
+    const shown = await daemon.cli(['exec', id, '--', 'node', '-e', HOG]);
+    assert.equal(shown.code, 137);
+    assert.match(shown.stderr, /^auracode: killed: out of memory \(peak \d+ MiB of 192 MiB\)$/m);
+});
+
+test('out of memory in a child of the command, which tells of it by its own exit code', async () => {
+    const end = told(await daemon.exec(id, `node -e '${HOG}'; exit $?`));
+    assert.equal(end.cause, 'exited', JSON.stringify(end));
+    assert.equal(end.exit_code, 137);
+    assert.ok(end.limits_hit.includes('memory'));
+    assert.match(end.cause_text, /^exited with code 137; limits that were hit: memory/);
+    assert.equal(end.cause_detail.memory_limit_bytes, limits.memory);
+});
+
+// Children until there can be no more; bash would retry for 15 s.
+const SPAWN_ALL = `const { spawn } = require('node:child_process');
+    const children = Array.from({ length: 80 }, () => spawn('sleep', ['100']).on('error', () => {}));`;
+
+test('the limit of processes', async () => {
+    const end = told(await daemon.exec(id, ['node', '-e',
+        `${SPAWN_ALL} for (const child of children) if (child.pid) child.kill(); process.exitCode = 3;`]));
+    assert.equal(end.exit_code, 3, JSON.stringify(end));
+    assert.deepEqual(end.limits_hit, ['pids']);
+    assert.equal(end.cause_text, 'exited with code 3; limits that were hit: pids');
+    assert.equal(end.cause_detail.pids_limit, limits.pids);
+});
+
+test('a command that cannot start for the limit of processes: the error names limit and value', async () => {
+    const full = await background(`exec node -e "${SPAWN_ALL} console.log('up')"`);
+    const refusal = await daemon.refused('POST', `/v1/sandboxes/${id}/exec`, { body: { argv: ['true'] } });
+    await daemon.ok('DELETE', `/v1/sandboxes/${id}/processes/${full.process.process_id}?signal=SIGKILL`);
+    assert.equal(refusal.code, 'pids_limit');
+    assert.equal(refusal.status, 409);
+    assert.match(refusal.message, /limits\.pids.*\b48\b/);
+    assert.equal(told(await full.ended).cause, 'request');
+});
+
+test('a file system that is full', async () => {
+    const end = told(await daemon.exec(id, 'dd if=/dev/zero of=/dev/shm/fill bs=64k'));
+    await daemon.output(id, 'rm -f /dev/shm/fill');
+    assert.equal(end.exit_code, 1, JSON.stringify(end));
+    assert.ok(end.limits_hit.includes('shm') || end.limits_hit.includes('memory'), JSON.stringify(end));
+    assert.deepEqual(told(await daemon.exec(id, 'true')).limits_hit, []);
+});
+
+test('what cannot be executed is an error that names it', async () => {
+    const refusal = await daemon.refused('POST', `/v1/sandboxes/${id}/exec`, { body: { argv: ['/no/such/program'] } });
+    assert.equal(refusal.code, 'exec_failed');
+    assert.match(refusal.message, /\/no\/such\/program/);
+});
+
+test('a forbidden system call is named, made by itself or by a program that it started', async () => {
+    const source = path.join(daemon.dir, 'foreign.c');
+    const program = path.join(daemon.dir, 'foreign');
+    // getpid of i386, with that architecture's entry; or of x32, with its bit in the number.
+    fs.writeFileSync(source, `#include <sys/syscall.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            int r;
+            if (argc > 1) return syscall(0x40000000 | 39) < 0;
+            __asm__ volatile("int $0x80" : "=a"(r) : "a"(20) : "memory");
+            return 0;
+        }`);
+    execFileSync('gcc', ['-static', '-o', program, source]);
+    await daemon.write(id, 'foreign', fs.readFileSync(program));
+    await daemon.output(id, 'chmod +x foreign');
+
+    const i386 = told(await daemon.exec(id, ['/app/foreign']));
+    assert.equal(i386.cause, 'seccomp', JSON.stringify(i386));
+    assert.equal(i386.cause_text, 'killed: forbidden system call `getpid` (number 20) of i386');
+    assert.deepEqual(i386.cause_detail,
+        { signal: 'SIGKILL', sender: 'init', syscall: 'getpid', syscall_number: 20, arch: 'i386' });
+
+    const x32 = told(await daemon.exec(id, './foreign x32; exit $?'));
+    assert.equal(x32.cause, 'exited');
+    assert.equal(x32.exit_code, 137);
+    assert.equal(x32.cause_detail.arch, 'x32');
+    assert.equal(x32.cause_detail.syscall, 'getpid');
+
+    const shown = await daemon.cli(['exec', id, '--', '/app/foreign']);
+    assert.match(shown.stderr, /^auracode: killed: forbidden system call `getpid`/m);
+});
+
+test('the dev server tells its cause in the same words', async () => {
+    const dev = `/v1/sandboxes/${id}/dev-server`;
+    await daemon.ok('PUT', dev, { body: { command: ['node', '-e', HOG], auto_restart: false } });
+    const crashed = await daemon.ok('GET', `${dev}?wait=ready&timeout_ms=60000`);
+    assert.equal(crashed.state, 'crashed');
+    assert.equal(crashed.cause, 'oom', JSON.stringify(crashed));
+    assert.match(crashed.cause_text, /out of memory/);
+    assert.equal(crashed.cause_detail.memory_limit_bytes, limits.memory);
+
+    await daemon.ok('PUT', dev, { body: { command: ['/no/such'], auto_restart: false } }).catch(() => {});
+    const missing = await daemon.ok('GET', dev);
+    assert.equal(missing.cause, 'spawn_failed');
+    assert.match(missing.cause_text, /\/no\/such/);
+    await daemon.ok('DELETE', dev);
+});

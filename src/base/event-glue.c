@@ -3,17 +3,24 @@
 
 #include <sys/epoll.h>
 
+static uint32_t wanted_events(const struct ipc *ipc)
+{
+    if (!ipc_pending(ipc))
+        return EPOLLIN;
+    return ipc->answers_first ? EPOLLOUT : EPOLLIN | EPOLLOUT;
+}
+
 static void follow_pending(struct ipc *ipc, bool pending)
 {
-    sd_event_source_set_io_events(ipc->userdata, pending ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    (void)pending;
+    sd_event_source_set_io_events(ipc->userdata, wanted_events(ipc));
 }
 
 int event_add_ipc(sd_event *event, struct ipc *ipc, sd_event_io_handler_t handler, void *userdata,
                   sd_event_source **ret_source)
 {
     sd_event_source *source;
-    uint32_t events = ipc_pending(ipc) ? EPOLLIN | EPOLLOUT : EPOLLIN;
-    int r = sd_event_add_io(event, &source, ipc->fd, events, handler, userdata);
+    int r = sd_event_add_io(event, &source, ipc->fd, wanted_events(ipc), handler, userdata);
 
     if (r < 0)
         return r;

@@ -53,6 +53,7 @@ static void drop_first(struct ipc *ipc)
     if (!ipc->out_first)
         ipc->out_last = NULL;
     ipc->out_count--;
+    ipc->out_bytes -= packet->length;
     ipc_fds_close(&packet->fds);
     free(packet);
 }
@@ -98,7 +99,7 @@ static int duplicate_fds(struct ipc_fds *target, const int *fds, size_t n_fds)
 
 static int enqueue(struct ipc *ipc, const char *text, size_t length, const int *fds, size_t n_fds)
 {
-    if (ipc->out_count >= IPC_QUEUE_MAX)
+    if (ipc->out_count >= IPC_QUEUE_MAX || ipc->out_bytes + length > IPC_QUEUE_BYTES_MAX)
         return -ENOBUFS;
     struct ipc_packet *packet = calloc(1, sizeof(*packet) + length);
     if (!packet)
@@ -116,6 +117,7 @@ static int enqueue(struct ipc *ipc, const char *text, size_t length, const int *
     else
         ipc->out_first = packet;
     ipc->out_last = packet;
+    ipc->out_bytes += length;
     if (ipc->out_count++ == 0 && ipc->on_pending)
         ipc->on_pending(ipc, true);
     return 0;

@@ -10,9 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IPC_PACKET_MAX 65536u
-#define IPC_FDS_MAX    16u
-#define IPC_QUEUE_MAX  512u /* packets waiting for a slow peer before the connection is given up */
+#define IPC_PACKET_MAX      65536u
+#define IPC_FDS_MAX         16u
+#define IPC_QUEUE_MAX       512u /* packets waiting for a slow peer before the connection is given up */
+#define IPC_QUEUE_BYTES_MAX (8u << 20) /* the same in bytes */
 
 struct ipc_fds {
     int fd[IPC_FDS_MAX];
@@ -31,7 +32,8 @@ struct ipc_packet;
 struct ipc {
     int fd;
     struct ipc_packet *out_first, *out_last;
-    size_t out_count;
+    size_t out_count, out_bytes;
+    bool answers_first; /* input can wait while output does: its watcher polls for POLLOUT alone */
     /* Called when output starts or stops waiting for the peer; may be NULL. */
     void (*on_pending)(struct ipc *ipc, bool pending);
     void *userdata;

@@ -15,6 +15,14 @@
  *   state: creating | running | stopping | stopped | failed | removing
  *   cause: why it is stopped or failed: "" or a sentence.
  *
+ * Every request is checked, before anything acts on it, against the table in
+ * supervisor/operations.c: who may ask (below), in which state, and the fields' types and bounds.
+ * `hello` is legal once and first. Of a sandbox being removed nothing is legal (sandbox_not_found);
+ * connect, sockets and stats are for one that runs (else sandbox_not_running), start not for one
+ * that is stopping, stop not for one that is being created, template.create for a stopped one (else
+ * wrong_state). A hello's listeners are taken only if they listen where the configuration says. A
+ * peer that does not read its answers is not read either.
+ *
  * op               who        fields -> answer
  * hello            api proxy  protocol?, pid?, listeners? (names of the listening sockets that come
  *                             with it by SCM_RIGHTS, when reconnecting) -> {"version","protocol"}
@@ -73,6 +81,8 @@
  * Port: {"port","addresses":["127.0.0.1","::1","0.0.0.0","::"...]}
  * File: {"path","type":"file"|"directory"|"symlink"|"other","size","mode","mtime_ms","mtime_ns",
  *   "inode"}
+ *
+ * While it stops, process.start and service.set are refused ("stopping").
  *
  * op              who             fields -> answer
  * hello           anyone, once    role: supervisor|api|proxy -> {"sandbox","generation",

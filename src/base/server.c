@@ -7,12 +7,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 void server_conn_init(struct server_conn *conn, int fd, unsigned int role,
-                      const struct server_op *ops, size_t n_ops, void *userdata)
+                      const struct server_op *ops, size_t n_ops, server_admit_fn admit,
+                      void *userdata)
 {
-    *conn = (struct server_conn){.role = role, .ops = ops, .n_ops = n_ops, .userdata = userdata};
+    *conn = (struct server_conn){
+        .role = role, .ops = ops, .n_ops = n_ops, .admit = admit, .userdata = userdata};
     ipc_init(&conn->ipc, fd);
+    conn->ipc.answers_first = true;
 }
 
 static void unlink_request(struct request *request)
@@ -47,6 +51,17 @@ static void request_free(struct request *request)
     free(request);
 }
 
+/* Never freed on the spot, since it may be the one being dispatched: the loop finds it hung up. */
+static int send_or_give_up(struct server_conn *conn, const json_t *message, const int *fds,
+                           size_t n_fds)
+{
+    int r = ipc_send(&conn->ipc, message, fds, n_fds);
+
+    if (r == -ENOBUFS)
+        shutdown(conn->ipc.fd, SHUT_RDWR);
+    return r;
+}
+
 static int send_answer(struct request *request, const char *key, json_t *value, const int *fds,
                        size_t n_fds)
 {
@@ -54,7 +69,7 @@ static int send_answer(struct request *request, const char *key, json_t *value, 
 
     if (!answer)
         return -ENOMEM;
-    return ipc_send(&request->conn->ipc, answer, fds, n_fds);
+    return send_or_give_up(request->conn, answer, fds, n_fds);
 }
 
 static void fail_only(struct request *request, const struct error *err)
@@ -91,7 +106,7 @@ void request_reply(struct request *request, json_t *result, const int *fds, size
 
 int server_conn_event(struct server_conn *conn, json_t *event)
 {
-    int r = event ? ipc_send(&conn->ipc, event, NULL, 0) : -ENOMEM;
+    int r = event ? send_or_give_up(conn, event, NULL, 0) : -ENOMEM;
 
     json_decref(event);
     return r;
@@ -118,20 +133,53 @@ static int decode_params(struct request *request, const struct server_op *op, vo
     return fields_decode(fields, op->fields, op->n_fields, "", params, err);
 }
 
+static int check_connection(const struct request *request, const struct server_op *op,
+                            struct error *err)
+{
+    bool greeted = request->conn->greeted;
+
+    if (!(op->roles & request->conn->role))
+        return error_set_code(err, EPERM, "refused", "this connection may not ask for `%s`",
+                              op->name);
+    if (!greeted && !(op->states & STATE_NEW))
+        return error_set_code(err, EPERM, "wrong_state", "`%s` comes after `hello`", op->name);
+    if (greeted && !(op->states & ~STATE_NEW))
+        return error_set_code(err, EPERM, "wrong_state", "`%s` was said already", op->name);
+    if (request->fds.count > op->max_fds)
+        return error_set(err, EINVAL, "`%s` takes at most %zu descriptors", op->name, op->max_fds);
+    if (request->conn->n_requests > SERVER_OUTSTANDING_MAX)
+        return error_set_code(err, EAGAIN, "too_many_requests",
+                              "%u requests of this connection are not answered yet",
+                              SERVER_OUTSTANDING_MAX);
+    return 0;
+}
+
 static int run_request(struct request *request, const char *name, struct error *err)
 {
     _Alignas(max_align_t) char params[SERVER_PARAMS_MAX] = {0};
-    const struct server_op *op = find_op(request->conn, name);
+    struct server_conn *conn = request->conn;
+    const struct server_op *op = find_op(conn, name);
 
     if (!op)
         return error_set_code(err, EOPNOTSUPP, "unknown_operation", "unknown operation `%.64s`",
                               name);
-    if (!(op->roles & request->conn->role))
-        return error_set_code(err, EPERM, "refused", "this connection may not ask for `%s`", name);
-    if (request->fds.count > op->max_fds)
-        return error_set(err, EINVAL, "`%s` takes at most %zu descriptors", name, op->max_fds);
-    int r = decode_params(request, op, params, err);
-    return r < 0 ? r : op->handler(request, params, err);
+    int r = check_connection(request, op, err);
+    if (r == 0)
+        r = decode_params(request, op, params, err);
+    if (r == 0 && conn->admit)
+        r = conn->admit(request, op, params, err);
+    if (r == 0)
+        r = op->handler(request, params, err);
+    conn->greeted = conn->greeted || (r == 0 && (op->states & STATE_NEW));
+    return r;
+}
+
+static bool is_outstanding(const struct server_conn *conn, json_int_t id)
+{
+    for (const struct request *request = conn->requests; request; request = request->next)
+        if (request->id == id)
+            return true;
+    return false;
 }
 
 static int handle_packet(struct server_conn *conn, json_t *message, struct ipc_fds *fds)
@@ -139,9 +187,8 @@ static int handle_packet(struct server_conn *conn, json_t *message, struct ipc_f
     struct error err = ERROR_NONE;
     json_t *id = json_object_get(message, "id");
     const char *op = json_string_value(json_object_get(message, "op"));
-    struct request *request = json_is_integer(id) && op && conn->n_requests < SERVER_OUTSTANDING_MAX
-                                  ? calloc(1, sizeof(*request))
-                                  : NULL;
+    bool sound = json_is_integer(id) && op && !is_outstanding(conn, json_integer_value(id));
+    struct request *request = sound ? calloc(1, sizeof(*request)) : NULL;
 
     if (!request) {
         json_decref(message);
@@ -161,7 +208,7 @@ int server_conn_dispatch(struct server_conn *conn)
 {
     int r = ipc_flush(&conn->ipc);
 
-    for (int i = 0; r >= 0 && i < 32; i++) {
+    for (int i = 0; r >= 0 && i < 32 && !ipc_pending(&conn->ipc); i++) {
         json_t *message;
         struct ipc_fds fds = {.count = 0};
         r = ipc_receive(&conn->ipc, &message, &fds);

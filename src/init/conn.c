@@ -89,10 +89,21 @@ static int op_shutdown(struct request *request, void *data, struct error *err)
 }
 
 static const struct server_op core_ops[] = {
-    {"hello", ROLE_NONE, hello_fields, ELEMENTS(hello_fields), 0, op_hello},
-    {"ping", ROLE_SUPERVISOR | ROLE_API | ROLE_PROXY, NULL, 0, 0, op_ping},
-    {"shutdown", ROLE_SUPERVISOR, shutdown_fields, ELEMENTS(shutdown_fields), 0, op_shutdown},
+    {"hello", ROLE_NONE, STATE_NEW, hello_fields, ELEMENTS(hello_fields), 0, op_hello},
+    {"ping", ROLE_SUPERVISOR | ROLE_API | ROLE_PROXY, INIT_ANY, NULL, 0, 0, op_ping},
+    {"shutdown", ROLE_SUPERVISOR, INIT_ANY, shutdown_fields, ELEMENTS(shutdown_fields), 0,
+     op_shutdown},
 };
+
+static int admit(struct request *request, const struct server_op *op, void *params,
+                 struct error *err)
+{
+    (void)request;
+    (void)params;
+    if (process_stopping() && !(op->states & (INIT_STOPPING | STATE_NEW)))
+        return error_set_code(err, ESHUTDOWN, "stopping", "the sandbox is being stopped");
+    return 0;
+}
 
 static int join_ops(void)
 {
@@ -135,7 +146,7 @@ static void on_pending(struct ipc *ipc, bool pending)
 {
     struct conn *conn = ipc->userdata;
 
-    if (loop_watch(&conn->watch, pending ? EPOLLIN | EPOLLOUT : EPOLLIN) < 0)
+    if (loop_watch(&conn->watch, pending ? EPOLLOUT : EPOLLIN) < 0)
         shutdown(ipc->fd, SHUT_RDWR);
 }
 
@@ -156,7 +167,7 @@ static void conn_open(int fd)
         close(fd);
         return;
     }
-    server_conn_init(&conn->server, fd, ROLE_NONE, conns.ops, conns.n_ops, NULL);
+    server_conn_init(&conn->server, fd, ROLE_NONE, conns.ops, conns.n_ops, admit, NULL);
     conn->server.ipc.on_pending = on_pending;
     conn->server.ipc.userdata = conn;
     conn->watch = (struct watch){.fd = fd, .handler = on_conn};

@@ -5,6 +5,11 @@
 
 #define CONNS_MAX 64u
 
+/* States that the tables of operations name: while it stops, nothing new is started. */
+#define INIT_UP       STATE_OF(0)
+#define INIT_STOPPING STATE_OF(1)
+#define INIT_ANY      (INIT_UP | INIT_STOPPING)
+
 /* Starts to serve the listening socket. -errno. */
 int conn_listen(int fd);
 

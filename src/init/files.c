@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/protocol.h"
 #include "base/str.h"
+#include "init/conn.h"
 #include "init/file-write.h"
 #include "init/paths.h"
 #include "init/process.h"
@@ -447,14 +448,14 @@ static const struct field abort_fields[] = {
 #define FIELDS(table) table, ELEMENTS(table)
 
 const struct server_op file_ops[] = {
-    {"file.stat", ROLE_API, FIELDS(path_only), 0, file_stat},
-    {"file.read", ROLE_API, FIELDS(path_only), 0, file_read_open},
-    {"file.list", ROLE_API, FIELDS(list_fields), 0, file_list},
-    {"file.mkdir", ROLE_API, FIELDS(mkdir_fields), 0, file_mkdir},
-    {"file.rename", ROLE_API, FIELDS(rename_fields), 0, file_rename},
-    {"file.remove", ROLE_API, FIELDS(remove_fields), 0, file_remove},
-    {"file.write", ROLE_API, FIELDS(write_fields), 0, file_write_start},
-    {"file.commit", ROLE_API, FIELDS(commit_fields), 0, file_write_commit},
-    {"file.abort", ROLE_API, FIELDS(abort_fields), 0, file_write_abort},
+    {"file.stat", ROLE_API, INIT_ANY, FIELDS(path_only), 0, file_stat},
+    {"file.read", ROLE_API, INIT_ANY, FIELDS(path_only), 0, file_read_open},
+    {"file.list", ROLE_API, INIT_ANY, FIELDS(list_fields), 0, file_list},
+    {"file.mkdir", ROLE_API, INIT_ANY, FIELDS(mkdir_fields), 0, file_mkdir},
+    {"file.rename", ROLE_API, INIT_ANY, FIELDS(rename_fields), 0, file_rename},
+    {"file.remove", ROLE_API, INIT_ANY, FIELDS(remove_fields), 0, file_remove},
+    {"file.write", ROLE_API, INIT_ANY, FIELDS(write_fields), 0, file_write_start},
+    {"file.commit", ROLE_API, INIT_ANY, FIELDS(commit_fields), 0, file_write_commit},
+    {"file.abort", ROLE_API, INIT_ANY, FIELDS(abort_fields), 0, file_write_abort},
 };
 const size_t n_file_ops = ELEMENTS(file_ops);

@@ -200,12 +200,12 @@ static int op_resize(struct request *request, void *data, struct error *err)
 #define FIELDS(fields) fields, ELEMENTS(fields)
 
 const struct server_op process_ops[] = {
-    {"process.start", ROLE_API | ROLE_SUPERVISOR, FIELDS(start_fields), 1, op_start},
-    {"process.list", ROLE_API, NULL, 0, 0, op_list},
-    {"process.get", ROLE_API, FIELDS(get_fields), 0, op_get},
-    {"process.signal", ROLE_API, FIELDS(signal_fields), 0, op_signal},
-    {"process.attach", ROLE_API, FIELDS(attach_fields), 1, op_attach},
-    {"process.resize", ROLE_API, FIELDS(resize_fields), 0, op_resize},
+    {"process.start", ROLE_API | ROLE_SUPERVISOR, INIT_UP, FIELDS(start_fields), 1, op_start},
+    {"process.list", ROLE_API, INIT_ANY, NULL, 0, 0, op_list},
+    {"process.get", ROLE_API, INIT_ANY, FIELDS(get_fields), 0, op_get},
+    {"process.signal", ROLE_API, INIT_ANY, FIELDS(signal_fields), 0, op_signal},
+    {"process.attach", ROLE_API, INIT_ANY, FIELDS(attach_fields), 1, op_attach},
+    {"process.resize", ROLE_API, INIT_ANY, FIELDS(resize_fields), 0, op_resize},
 };
 const size_t n_process_ops = ELEMENTS(process_ops);
 

@@ -260,6 +260,11 @@ static void on_grace_over(struct timer *timer)
 }
 
 /* Everything in the process namespace but the init itself. */
+bool process_stopping(void)
+{
+    return processes.stopping;
+}
+
 void process_stop_all(int64_t grace_ms, void (*done)(void))
 {
     processes.stopping = true;

@@ -55,6 +55,9 @@ json_t *process_to_json(const struct process *process);
 /* SIGTERM to every group, SIGKILL after the grace; `done` is called when nothing is left. */
 void process_stop_all(int64_t grace_ms, void (*done)(void));
 
+/* True from process_stop_all on. */
+bool process_stopping(void);
+
 /* Number of live processes started by process_start. */
 unsigned int process_live_count(void);
 

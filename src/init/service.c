@@ -11,6 +11,7 @@
 #include "base/server.h"
 #include "base/str.h"
 #include "init/cause.h"
+#include "init/conn.h"
 #include "init/paths.h"
 #include "init/ports.h"
 #include "init/probe.h"
@@ -548,10 +549,11 @@ static const struct field attach_fields[] = {
 };
 
 const struct server_op service_ops[] = {
-    {"service.set", ROLE_API, set_fields, ELEMENTS(set_fields), 0, service_set},
-    {"service.get", ROLE_API | ROLE_PROXY, NULL, 0, 0, service_get},
-    {"service.stop", ROLE_API, NULL, 0, 0, service_stop},
-    {"service.attach", ROLE_API, attach_fields, ELEMENTS(attach_fields), 1, service_attach},
-    {"ports.list", ROLE_API | ROLE_PROXY, NULL, 0, 0, ports_list},
+    {"service.set", ROLE_API, INIT_UP, set_fields, ELEMENTS(set_fields), 0, service_set},
+    {"service.get", ROLE_API | ROLE_PROXY, INIT_ANY, NULL, 0, 0, service_get},
+    {"service.stop", ROLE_API, INIT_ANY, NULL, 0, 0, service_stop},
+    {"service.attach", ROLE_API, INIT_ANY, attach_fields, ELEMENTS(attach_fields), 1,
+     service_attach},
+    {"ports.list", ROLE_API | ROLE_PROXY, INIT_ANY, NULL, 0, 0, ports_list},
 };
 const size_t n_service_ops = ELEMENTS(service_ops);

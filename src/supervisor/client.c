@@ -59,7 +59,8 @@ int client_add(struct supervisor *supervisor, int fd, unsigned int role, struct 
         return error_oom(err);
     }
     client->supervisor = supervisor;
-    server_conn_init(&client->conn, fd, role, operations, n_operations, supervisor);
+    server_conn_init(&client->conn, fd, role, operations, n_operations, operation_admit,
+                     supervisor);
     int r = event_add_ipc(supervisor->event, &client->conn.ipc, on_client, client, &client->source);
     if (r < 0) {
         server_conn_close(&client->conn);
@@ -69,6 +70,18 @@ int client_add(struct supervisor *supervisor, int fd, unsigned int role, struct 
     client->next = supervisor->clients;
     supervisor->clients = client;
     return 0;
+}
+
+/* A program has one; another while the loss of the first is not known yet. */
+#define CLIENTS_MAX 4
+
+static int count_clients(const struct supervisor *supervisor, unsigned int role)
+{
+    int count = 0;
+
+    for (const struct client *client = supervisor->clients; client; client = client->next)
+        count += client->conn.role == role;
+    return count;
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -88,6 +101,10 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
     unsigned int role = program_role_of_uid(supervisor, peer.uid);
     if (!role) {
         log_warning("uid %u may not connect to the supervisor", peer.uid);
+        return 0;
+    }
+    if (count_clients(supervisor, role) >= CLIENTS_MAX) {
+        log_warning("uid %u has %d connections already", peer.uid, CLIENTS_MAX);
         return 0;
     }
     if (client_add(supervisor, TAKE_FD(connection), role, &err) < 0)
@@ -118,7 +135,8 @@ void clients_announce(struct supervisor *supervisor, json_t *full, json_t *brief
 
     for (struct client *client = supervisor->clients; client && full && brief;
          client = client->next)
-        announce(client, client->conn.role == ROLE_API ? for_api : for_proxy);
+        if (client->conn.greeted)
+            announce(client, client->conn.role == ROLE_API ? for_api : for_proxy);
 }
 
 void clients_close(struct supervisor *supervisor)

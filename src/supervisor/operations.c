@@ -1,5 +1,7 @@
-/* Theory of operation: one handler an operation; the table at the end says who may ask and which
- * fields it takes, and base/server.c has checked both before a handler runs. */
+/* Theory of operation: one handler an operation; the table at the end says who may ask, in which
+ * states of the connection and of the sandbox, and which fields it takes. All of it has been
+ * checked before a handler runs (base/server.c, operation_admit): its sandbox is request->subject.
+ */
 #include "supervisor/operations.h"
 
 #include "supervisor/network.h"
@@ -23,26 +25,55 @@ static struct supervisor *supervisor_of(struct request *request)
     return request->conn->userdata;
 }
 
-static int find(struct request *request, const char *id, struct sandbox **ret_sandbox,
-                struct error *err)
+static struct sandbox *sandbox_of(struct request *request)
 {
-    struct sandbox *sandbox = sandbox_find(supervisor_of(request), id);
-
-    if (!sandbox || sandbox->state == SANDBOX_REMOVING)
-        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox %s", id);
-    *ret_sandbox = sandbox;
-    return 0;
+    return request->subject;
 }
 
-static int find_running(struct request *request, const char *id, struct sandbox **ret_sandbox,
+/* ---- states ------------------------------------------------------------------------------------
+ */
+
+#define IN(state) STATE_OF(SANDBOX_##state)
+#define AT_REST   (IN(STOPPED) | IN(FAILED))
+#define LISTED    (IN(CREATING) | IN(RUNNING) | IN(STOPPING) | AT_REST) /* all but removing */
+
+/* The value of the operation's field `sandbox`; NULL when it has none. */
+static const char *sandbox_field(const struct server_op *op, const void *params)
+{
+    for (size_t i = 0; i < op->n_fields; i++)
+        if (op->fields[i].type == FIELD_SANDBOX_ID && str_equal(op->fields[i].name, "sandbox"))
+            return *(const char *const *)((const char *)params + op->fields[i].offset);
+    return NULL;
+}
+
+static int refuse_state(const struct sandbox *sandbox, const struct server_op *op,
                         struct error *err)
 {
-    int r = find(request, id, ret_sandbox, err);
+    const char *code = op->states == IN(RUNNING) ? "sandbox_not_running" : "wrong_state";
+    char legal[96] = "";
 
-    if (r == 0 && (*ret_sandbox)->state != SANDBOX_RUNNING)
-        r = error_set_code(err, EBUSY, "sandbox_not_running", "sandbox %s is %s", id,
-                           sandbox_state_name((*ret_sandbox)->state));
-    return r;
+    for (enum sandbox_state state = SANDBOX_CREATING; state <= SANDBOX_REMOVING; state++)
+        if (op->states & STATE_OF(state)) {
+            size_t used = strlen(legal);
+            snprintf(legal + used, sizeof(legal) - used, "%s%s", used ? ", " : "",
+                     sandbox_state_name(state));
+        }
+    return error_set_code(err, EBUSY, code, "sandbox %s is %s; `%s` is for one that is %s",
+                          sandbox->id, sandbox_state_name(sandbox->state), op->name, legal);
+}
+
+int operation_admit(struct request *request, const struct server_op *op, void *params,
+                    struct error *err)
+{
+    const char *id = sandbox_field(op, params);
+
+    if (!id)
+        return 0;
+    struct sandbox *sandbox = sandbox_find(supervisor_of(request), id);
+    if (!sandbox || sandbox->state == SANDBOX_REMOVING)
+        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox %s", id);
+    request->subject = sandbox;
+    return op->states & STATE_OF(sandbox->state) ? 0 : refuse_state(sandbox, op, err);
 }
 
 /* ---- hello --------------------------------------------------------------------------------------
@@ -67,8 +98,10 @@ static int op_hello(struct request *request, void *params, struct error *err)
     if (hello->protocol && hello->protocol != PROTOCOL_VERSION)
         return error_set(err, EPROTO, "protocol %lld is not spoken here, but %d",
                          (long long)hello->protocol, PROTOCOL_VERSION);
-    if (json_is_array(hello->listeners))
-        program_hello(supervisor_of(request), request->conn->role, hello->listeners, &request->fds);
+    int r = program_hello(supervisor_of(request), request->conn->role, hello->listeners,
+                          &request->fds, err);
+    if (r < 0)
+        return r;
     request_reply(request,
                   json_pack("{s:s, s:i}", "version", PACKAGE_VERSION, "protocol", PROTOCOL_VERSION),
                   NULL, 0);
@@ -120,16 +153,14 @@ static int op_create(struct request *request, void *params, struct error *err)
 
 static int op_get(struct request *request, void *params, struct error *err)
 {
-    struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
+    bool brief = request->conn->role == ROLE_PROXY;
 
-    int r = find(request, id->id, &sandbox, err);
-    if (r == 0)
-        request_reply(request,
-                      json_pack("{s:o}", "sandbox",
-                                sandbox_to_json(sandbox, request->conn->role == ROLE_PROXY)),
-                      NULL, 0);
-    return r;
+    (void)params;
+    (void)err;
+    request_reply(request,
+                  json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox_of(request), brief)), NULL,
+                  0);
+    return 0;
 }
 
 struct list_params {
@@ -181,36 +212,29 @@ static int op_list(struct request *request, void *params, struct error *err)
 
 static int op_start(struct request *request, void *params, struct error *err)
 {
-    struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
+    struct sandbox *sandbox = sandbox_of(request);
+    bool rests = STATE_OF(sandbox->state) & AT_REST;
 
-    int r = find(request, id->id, &sandbox, err);
-    bool runs = r == 0 && (sandbox->state == SANDBOX_RUNNING || sandbox->state == SANDBOX_CREATING);
-    if (r == 0 && !runs)
-        r = sandbox_start(sandbox, err);
+    (void)params;
+    int r = rests ? sandbox_start(sandbox, err) : 0;
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;
 }
 
 static int op_stop(struct request *request, void *params, struct error *err)
 {
     struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
+    struct sandbox *sandbox = sandbox_of(request);
     bool given = json_object_get(request->body, "grace_ms") != NULL;
+    bool runs = sandbox->state == SANDBOX_RUNNING;
 
-    int r = find(request, id->id, &sandbox, err);
-    bool rests = r == 0 && sandbox->state != SANDBOX_RUNNING && sandbox->state != SANDBOX_CREATING;
-    if (r == 0 && !rests)
-        r = sandbox_stop(sandbox, given ? id->grace_ms : 5000, err);
+    int r = runs ? sandbox_stop(sandbox, given ? id->grace_ms : 5000, err) : 0;
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;
 }
 
 static int op_remove(struct request *request, void *params, struct error *err)
 {
-    struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
-
-    int r = find(request, id->id, &sandbox, err);
-    return r == 0 ? sandbox_remove(sandbox, request, err) : r;
+    (void)params;
+    return sandbox_remove(sandbox_of(request), request, err);
 }
 
 /* ---- connections and sockets
@@ -269,21 +293,17 @@ static int on_handover(sd_event_source *source, int fd, uint32_t revents, void *
 
 static int op_connect(struct request *request, void *params, struct error *err)
 {
-    struct id_params *id = params;
     struct supervisor *supervisor = supervisor_of(request);
     const char *role = request->conn->role == ROLE_PROXY ? "proxy" : "api";
-    struct sandbox *sandbox = NULL;
-
-    int r = find_running(request, id->id, &sandbox, err);
-    if (r < 0)
-        return r;
     struct handover *handover = calloc(1, sizeof(*handover));
+
+    (void)params;
     if (!handover)
         return error_oom(err);
     handover->request = request;
     handover->rpc.ipc.fd = -1;
-    int fd = ipc_connect(sandbox->run_dir_fd, "init.sock", err);
-    r = fd < 0 ? fd : 0;
+    int fd = ipc_connect(sandbox_of(request)->run_dir_fd, "init.sock", err);
+    int r = fd < 0 ? fd : 0;
     if (r == 0) {
         rpc_init(&handover->rpc, fd, NULL, NULL);
         r = rpc_call(&handover->rpc, "hello", json_pack("{s:s}", "role", role), NULL, 0,
@@ -303,12 +323,12 @@ static int op_connect(struct request *request, void *params, struct error *err)
 static int op_sockets(struct request *request, void *params, struct error *err)
 {
     struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
+    struct sandbox *sandbox = sandbox_of(request);
     struct ipc_fds sockets = {.count = 0};
     size_t inet = (size_t)id->inet, inet6 = (size_t)id->inet6;
+    int r = 0;
 
-    int r = find_running(request, id->id, &sandbox, err);
-    if (r == 0 && inet > 0)
+    if (inet > 0)
         r = netns_sockets(sandbox->netns_fd, AF_INET, inet, sockets.fd, err);
     if (r >= 0 && inet > 0)
         sockets.count = inet;
@@ -325,14 +345,12 @@ static int op_sockets(struct request *request, void *params, struct error *err)
 
 static int op_stats(struct request *request, void *params, struct error *err)
 {
-    struct id_params *id = params;
-    struct sandbox *sandbox = NULL;
+    struct sandbox *sandbox = sandbox_of(request);
     struct cgroup_stats stats;
     int64_t rx = -1, tx = -1;
 
-    int r = find_running(request, id->id, &sandbox, err);
-    if (r < 0)
-        return r;
+    (void)params;
+    (void)err;
     cgroup_stats(&supervisor_of(request)->cgroups, sandbox->id, &stats);
     if (sandbox_egress(sandbox))
         network_link_bytes(sandbox->id, &rx, &tx);
@@ -396,20 +414,22 @@ static int op_template_remove(struct request *request, void *params, struct erro
 #define BOTH          (ROLE_API | ROLE_PROXY)
 #define FIELDS(table) table, ELEMENTS(table)
 
+/* clang-format off */
 const struct server_op operations[] = {
-    {"hello", BOTH, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
-    {"sandbox.create", ROLE_API, FIELDS(sandbox_spec_fields), 0, op_create},
-    {"sandbox.get", BOTH, FIELDS(id_fields), 0, op_get},
-    {"sandbox.list", ROLE_API, FIELDS(list_fields), 0, op_list},
-    {"sandbox.start", ROLE_API, FIELDS(id_fields), 0, op_start},
-    {"sandbox.stop", ROLE_API, FIELDS(stop_fields), 0, op_stop},
-    {"sandbox.remove", ROLE_API, FIELDS(id_fields), 0, op_remove},
-    {"sandbox.connect", BOTH, FIELDS(id_fields), 0, op_connect},
-    {"sandbox.sockets", BOTH, FIELDS(sockets_fields), 0, op_sockets},
-    {"sandbox.stats", ROLE_API, FIELDS(id_fields), 0, op_stats},
-    {"template.list", ROLE_API, NULL, 0, 0, op_template_list},
-    {"template.create", ROLE_API, FIELDS(template_create_fields), 0, op_template_create},
-    {"template.remove", ROLE_API, FIELDS(name_fields), 0, op_template_remove},
+    {"hello", BOTH, STATE_NEW, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
+    {"sandbox.create", ROLE_API, STATE_READY, FIELDS(sandbox_spec_fields), 0, op_create},
+    {"sandbox.get", BOTH, LISTED, FIELDS(id_fields), 0, op_get},
+    {"sandbox.list", ROLE_API, STATE_READY, FIELDS(list_fields), 0, op_list},
+    {"sandbox.start", ROLE_API, IN(CREATING) | IN(RUNNING) | AT_REST, FIELDS(id_fields), 0, op_start},
+    {"sandbox.stop", ROLE_API, IN(RUNNING) | IN(STOPPING) | AT_REST, FIELDS(stop_fields), 0, op_stop},
+    {"sandbox.remove", ROLE_API, LISTED, FIELDS(id_fields), 0, op_remove},
+    {"sandbox.connect", BOTH, IN(RUNNING), FIELDS(id_fields), 0, op_connect},
+    {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
+    {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
+    {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
+    {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
+    {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},
 };
+/* clang-format on */
 
 const size_t n_operations = ELEMENTS(operations);

@@ -17,10 +17,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sockios.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/capability.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -66,27 +68,37 @@ static int save_programs(struct supervisor *supervisor, struct error *err)
 
 /* ---- listening sockets ---------------------------------------------------------------------- */
 
-static int listen_tcp(const char *text, struct error *err)
+static int socket_address(const char *text, struct sockaddr_storage *ret_address,
+                          socklen_t *ret_length)
 {
-    struct listen_address address;
+    struct listen_address parts;
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+    if (listen_address_parse(text, &parts) < 0)
+        return -EINVAL;
+    v4.sin_port = v6.sin6_port = htons(parts.port);
+    bool is_v4 = inet_pton(AF_INET, parts.host, &v4.sin_addr) == 1;
+    if (!is_v4)
+        inet_pton(AF_INET6, parts.host, &v6.sin6_addr);
+    *ret_length = is_v4 ? sizeof(v4) : sizeof(v6);
+    memcpy(ret_address, is_v4 ? (void *)&v4 : (void *)&v6, *ret_length);
+    return 0;
+}
+
+static int listen_tcp(const char *text, struct error *err)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
     int on = 1;
 
-    if (listen_address_parse(text, &address) < 0)
+    if (socket_address(text, &address, &length) < 0)
         return error_set(err, EINVAL, "`%s` is no ADDRESS:PORT", text);
-    bool is_v4 = inet_pton(AF_INET, address.host, &v4.sin_addr) == 1;
-    v4.sin_port = v6.sin6_port = htons(address.port);
-    if (!is_v4)
-        inet_pton(AF_INET6, address.host, &v6.sin6_addr);
-    cleanup_close int fd =
-        socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    cleanup_close int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_sys(err, errno, "socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    int r = is_v4 ? bind(fd, (struct sockaddr *)&v4, sizeof(v4))
-                  : bind(fd, (struct sockaddr *)&v6, sizeof(v6));
-    if (r < 0 || listen(fd, 1024) < 0)
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1024) < 0)
         return error_sys(err, errno, "listen on %s", text);
     return TAKE_FD(fd);
 }
@@ -307,25 +319,98 @@ static bool keep_program(struct program *program, const json_t *file)
     return true;
 }
 
-void program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
-                   struct ipc_fds *fds)
+/* The file that a Unix socket is bound to, as a descriptor (unix(7) lacks it; Linux 4.14). */
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
+#endif
+
+static bool is_api_socket(const struct supervisor *supervisor, int fd)
 {
+    struct stat bound, ours;
+    cleanup_close int file = ioctl(fd, SIOCUNIXFILE);
+
+    return file >= 0 && fstat(file, &bound) == 0 &&
+           fstatat(supervisor->run_fd, "api.sock", &ours, AT_SYMLINK_NOFOLLOW) == 0 &&
+           bound.st_dev == ours.st_dev && bound.st_ino == ours.st_ino;
+}
+
+static bool is_tcp_at(int fd, const char *listen_text)
+{
+    struct sockaddr_storage wanted, bound = {0};
+    socklen_t wanted_length, length = sizeof(bound);
+
+    return socket_address(listen_text, &wanted, &wanted_length) == 0 &&
+           getsockname(fd, (struct sockaddr *)&bound, &length) == 0 && length == wanted_length &&
+           memcmp(&bound, &wanted, length) == 0;
+}
+
+static bool listens(int fd)
+{
+    int type = 0, listening = 0;
+    socklen_t length = sizeof(int);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening;
+}
+
+static bool is_listener(const struct program *program, const char *name, int fd)
+{
+    const struct config *config = &program->supervisor->config;
+
+    if (!listens(fd))
+        return false;
+    if (str_equal(name, "http-unix"))
+        return is_api_socket(program->supervisor, fd);
+    return is_tcp_at(fd, program->role == ROLE_PROXY ? config->proxy_listen : config->api_listen);
+}
+
+static int take_listener(struct program *program, size_t i, const char *name, struct ipc_fds *fds,
+                         struct error *err)
+{
+    char field[32];
+    bool known = false;
+
+    snprintf(field, sizeof(field), "listeners[%zu]", i);
+    for (int l = 0; l < LISTENERS_MAX; l++) {
+        if (!str_equal(name, program->listener_names[l]))
+            continue;
+        known = true;
+        if (program->listeners[l] >= 0 || fds->fd[i] < 0)
+            continue;
+        if (!is_listener(program, name, fds->fd[i]))
+            return error_set_field(err, field, "expected the socket that listens as `%s`", name);
+        program->listeners[l] = ipc_fds_take(fds, i);
+    }
+    return known ? 0
+                 : error_set_field(err, field, "expected a listening socket of %s", program->name);
+}
+
+static struct program *program_of_role(const struct supervisor *supervisor, unsigned int role)
+{
+    for (int i = 0; i < PROGRAMS; i++)
+        if (supervisor->programs[i].role == role)
+            return &supervisor->programs[i];
+    return NULL;
+}
+
+int program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
+                  struct ipc_fds *fds, struct error *err)
+{
+    struct program *program = program_of_role(supervisor, role);
     size_t i;
     json_t *name;
+    int r = 0;
 
-    for (int p = 0; p < PROGRAMS; p++) {
-        struct program *program = &supervisor->programs[p];
-        if (program->role != role)
-            continue;
-        json_array_foreach(names, i, name) for (int l = 0; l < LISTENERS_MAX;
-                                                l++) if (program->listeners[l] < 0 &&
-                                                         str_equal(json_string_value(name),
-                                                                   program->listener_names[l]))
-        {
-            program->listeners[l] = ipc_fds_take(fds, i);
+    if (json_array_size(names) != fds->count)
+        return error_set_field(err, "listeners",
+                               "expected one name for each of the %zu descriptors", fds->count);
+    json_array_foreach(names, i, name)
+    {
+        r = program ? take_listener(program, i, json_string_value(name), fds, err) : -EINVAL;
+        if (r < 0)
             break;
-        }
     }
+    return r;
 }
 
 unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)

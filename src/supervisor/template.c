@@ -264,10 +264,6 @@ static int check_creation(struct supervisor *supervisor, const struct template_s
     if (!sandbox)
         return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox %s",
                               spec->sandbox);
-    if (sandbox->state != SANDBOX_STOPPED)
-        return error_set_code(err, EBUSY, "wrong_state",
-                              "sandbox %s is %s: stop it before making a template of it",
-                              sandbox->id, sandbox_state_name(sandbox->state));
     if (!resource_name_valid(spec->name))
         return error_set_field(err, "name", "expected 1 to 64 of a-z, 0-9, `.`, `_`, `-`");
     if (fstatat(supervisor->templates_fd, spec->name, &status, AT_SYMLINK_NOFOLLOW) == 0)

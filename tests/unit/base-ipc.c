@@ -36,6 +36,14 @@ static int op_echo(struct request *request, void *params, struct error *err)
     return 0;
 }
 
+static int op_hello(struct request *request, void *params, struct error *err)
+{
+    (void)params;
+    (void)err;
+    request_reply(request, NULL, NULL, 0);
+    return 0;
+}
+
 static struct request *held;
 
 static int op_hold(struct request *request, void *params, struct error *err)
@@ -47,9 +55,11 @@ static int op_hold(struct request *request, void *params, struct error *err)
 }
 
 static const struct server_op ops[] = {
-    {"echo", ROLE_A, echo_fields, 1, 0, op_echo},
-    {"hold", ROLE_A, NULL, 0, 0, op_hold},
-    {"secret", ROLE_B, NULL, 0, 0, op_hold},
+    {"hello", ROLE_A, STATE_NEW, NULL, 0, 0, op_hello},
+    {"echo", ROLE_A, STATE_READY, echo_fields, 1, 0, op_echo},
+    {"hold", ROLE_A, STATE_READY, NULL, 0, 0, op_hold},
+    {"never", ROLE_A, 0, NULL, 0, 0, op_hold},
+    {"secret", ROLE_B, STATE_READY, NULL, 0, 0, op_hold},
 };
 
 struct pair {
@@ -59,14 +69,18 @@ struct pair {
     size_t answers;
 };
 
+static void ask(struct pair *pair, const char *op, json_t *params);
+
 static void pair_open(struct pair *pair)
 {
     int fds[2];
 
     *pair = (struct pair){.answers = 0};
     assert_int_equal(ipc_pair(fds), 0);
-    server_conn_init(&pair->server, fds[0], ROLE_A, ops, ELEMENTS(ops), NULL);
+    server_conn_init(&pair->server, fds[0], ROLE_A, ops, ELEMENTS(ops), NULL, NULL);
     rpc_init(&pair->client, fds[1], NULL, NULL);
+    ask(pair, "hello", NULL);
+    pair->answers = 0;
 }
 
 static void on_reply(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
@@ -109,6 +123,74 @@ static void table_decides(void **state)
     ask(&pair, "nonsense", NULL);
     assert_string_equal(pair.result, "unknown_operation");
     assert_int_equal(pair.answers, 5);
+    pair_close(&pair);
+}
+
+static void states_decide(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair);
+    ask(&pair, "hello", NULL);
+    assert_string_equal(pair.result, "wrong_state");
+    ask(&pair, "never", NULL);
+    assert_string_equal(pair.result, "wrong_state");
+    pair.server.greeted = false;
+    ask(&pair, "echo", json_pack("{s:s}", "text", "x"));
+    assert_string_equal(pair.result, "wrong_state");
+    ask(&pair, "hello", NULL);
+    ask(&pair, "echo", json_pack("{s:s}", "text", "x"));
+    assert_string_equal(pair.result, "x");
+    pair_close(&pair);
+}
+
+static void an_unanswered_id_ends_the_connection(void **state)
+{
+    static const char packet[] = "{\"id\":77,\"op\":\"hold\"}";
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair);
+    for (int i = 0; i < 2; i++)
+        assert_true(send(pair.client.ipc.fd, packet, strlen(packet), 0) > 0);
+    assert_int_equal(server_conn_dispatch(&pair.server), -EPROTO);
+    pair_close(&pair);
+    request_reply(held, NULL, NULL, 0);
+}
+
+/* Not one byte more than the socket takes and one answer waits, however much is asked. */
+static void a_peer_that_does_not_read_is_not_read(void **state)
+{
+    char packet[40200];
+    struct pair pair;
+    int sent = 0;
+
+    (void)state;
+    pair_open(&pair);
+    fd_set_nonblock(pair.client.ipc.fd, true);
+    for (int i = 0; i < 2000; i++) {
+        int n = snprintf(packet, sizeof(packet),
+                         "{\"id\":%d,\"op\":\"echo\",\"text\":\"%040000d\"}", 100 + i, i);
+        sent += send(pair.client.ipc.fd, packet, (size_t)n, 0) > 0;
+        assert_int_equal(server_conn_dispatch(&pair.server), 0);
+        assert_true(pair.server.ipc.out_count <= 1);
+    }
+    assert_true(sent < 100);
+    pair_close(&pair);
+}
+
+static void a_peer_that_lets_events_pile_up_is_given_up(void **state)
+{
+    struct pair pair;
+    int r = 0;
+
+    (void)state;
+    pair_open(&pair);
+    for (unsigned int i = 0; r == 0 && i < 100 * IPC_QUEUE_MAX; i++)
+        r = server_conn_event(&pair.server, json_pack("{s:s}", "event", "tick"));
+    assert_int_equal(r, -ENOBUFS);
+    assert_true(server_conn_dispatch(&pair.server) < 0);
     pair_close(&pair);
 }
 
@@ -230,6 +312,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_decides),
+        cmocka_unit_test(states_decide),
+        cmocka_unit_test(an_unanswered_id_ends_the_connection),
+        cmocka_unit_test(a_peer_that_does_not_read_is_not_read),
+        cmocka_unit_test(a_peer_that_lets_events_pile_up_is_given_up),
         cmocka_unit_test(garbage_ends_the_connection),
         cmocka_unit_test(an_answer_may_outlive_its_connection),
         cmocka_unit_test(a_slow_peer_gets_everything_in_order),

@@ -10,6 +10,7 @@
 HANDLER(sandbox_create);
 HANDLER(sandbox_list);
 HANDLER(sandbox_get);
+HANDLER(sandbox_patch);
 HANDLER(sandbox_remove);
 HANDLER(sandbox_start);
 HANDLER(sandbox_stop);

@@ -11,8 +11,8 @@ static const struct {
     const char *name;
     enum method method;
 } methods[] = {
-    {"GET", METHOD_GET}, {"HEAD", METHOD_GET},      {"POST", METHOD_POST},
-    {"PUT", METHOD_PUT}, {"DELETE", METHOD_DELETE},
+    {"GET", METHOD_GET}, {"HEAD", METHOD_GET},    {"POST", METHOD_POST},
+    {"PUT", METHOD_PUT}, {"PATCH", METHOD_PATCH}, {"DELETE", METHOD_DELETE},
 };
 
 enum method method_parse(const char *text)

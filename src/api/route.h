@@ -8,7 +8,7 @@
 
 struct http_request;
 
-enum method { METHOD_NONE, METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_DELETE };
+enum method { METHOD_NONE, METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE };
 
 enum body_kind {
     BODY_NONE,   /* read and dropped */

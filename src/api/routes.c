@@ -29,6 +29,12 @@ static const struct field stop_body[] = {
     {"grace_ms", FIELD_INT, offsetof(struct sandbox_stop_body, grace_ms), 0, 60000, false, NULL},
 };
 
+static const struct field patch_body[] = {
+    {"name", FIELD_STRING, offsetof(struct sandbox_patch_body, name), 0, 128, false, NULL},
+    {"labels", FIELD_STRING_MAP, offsetof(struct sandbox_patch_body, labels), 0, 32, false, NULL},
+    {"limits", FIELD_OBJECT, offsetof(struct sandbox_patch_body, limits), 0, 0, false, NULL},
+};
+
 static const struct field template_body[] = {
     {"name", FIELD_STRING, offsetof(struct template_body, name), 1, 64, true, NULL},
     {"sandbox", FIELD_SANDBOX_ID, offsetof(struct template_body, sandbox), 0, 0, true, NULL},
@@ -123,6 +129,8 @@ const struct route routes[] = {
     {METHOD_POST, "/v1/sandboxes", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
      SCHEMA(sandbox_spec_fields), sandbox_create},
     {METHOD_GET, BOX, SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_get},
+    {METHOD_PATCH, BOX, SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(patch_body),
+     sandbox_patch},
     {METHOD_DELETE, BOX, SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_remove},
     {METHOD_POST, BOX "/start", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_start},
     {METHOD_POST, BOX "/stop", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(stop_body),

@@ -9,6 +9,12 @@ struct sandbox_stop_body {
     int64_t grace_ms;
 };
 
+/* What PATCH may change: see sandbox.update in protocol.h. */
+struct sandbox_patch_body {
+    const char *name;
+    json_t *labels, *limits;
+};
+
 struct sandbox_list_query {
     json_t *labels; /* "name=value" strings, or NULL */
     const char *state, *cursor;

@@ -102,6 +102,20 @@ HANDLER(sandbox_stop)
     return 0;
 }
 
+/* The supervisor checks the rest against what the sandbox has now. */
+HANDLER(sandbox_patch)
+{
+    const struct sandbox_patch_body *patch = body;
+
+    (void)query;
+    (void)err;
+    supervisor_call(request->api->supervisor, "sandbox.update",
+                    json_pack("{s:s, s:s*, s:O*, s:O*}", "sandbox", request->captures[0], "name",
+                              patch->name, "labels", patch->labels, "limits", patch->limits),
+                    CALL_REPEATABLE, on_sandbox, request);
+    return 0;
+}
+
 static void on_removed(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct http_request *request = userdata;

@@ -39,9 +39,14 @@
  * sandbox.sockets  api proxy  sandbox, inet? (0..8), inet6? (0..8) -> {} + that many non-blocking
  *                             TCP sockets, IPv4 first, made in the sandbox's network namespace,
  *                             not connected
+ * sandbox.update   api        sandbox, name? ("": none), labels? (all of them), limits? (those that
+ *                             change) -> {"sandbox"}; all or nothing; live, but for limits.log,
+ *                             which holds from the next start
  * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
- *                             "cpu_ns","pids","pids_limit","oom_kills","network_rx_bytes",
- *                             "network_tx_bytes"}; -1: not known
+ *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
+ *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
+ *                             "pids_refused","oom_kills","io_read_bytes","io_write_bytes",
+ *                             "network_rx_bytes","network_tx_bytes"}; -1: not known
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the

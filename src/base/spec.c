@@ -108,6 +108,11 @@ static bool label_name_valid(const char *name)
     return resource_name_valid(name);
 }
 
+int labels_check(json_t *labels, struct error *err)
+{
+    return check_map(labels, "labels", label_name_valid, 4096, err);
+}
+
 int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, struct error *err)
 {
     int r = check_resource_name("template", spec->template, err);
@@ -117,7 +122,7 @@ int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, s
     if (r == 0)
         r = env_check(spec->env, err);
     if (r == 0)
-        r = check_map(spec->labels, "labels", label_name_valid, 4096, err);
+        r = labels_check(spec->labels, err);
     return r == 0 ? limits_decode(spec->limits, limits, err) : r;
 }
 

@@ -77,6 +77,12 @@ int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, s
  * NULL is fine. */
 int env_check(json_t *env, struct error *err);
 
+/* Names ([a-z0-9._-], as of templates) and size (4 KiB together) of labels; NULL is fine. */
+int labels_check(json_t *labels, struct error *err);
+
+/* Inodes of a tmpfs of that many bytes: one a page, and some for what is small. */
+#define TMPFS_INODES(bytes) ((bytes) / 4096 + 1024)
+
 /* Decodes `value` (NULL: nothing) over *limits and checks the result; *limits is touched on success
  * only. */
 int limits_decode(json_t *value, struct limits *limits, struct error *err);

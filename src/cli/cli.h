@@ -77,6 +77,7 @@ json_t *cli_sandbox_body(const struct cli *cli, const char *template);
 int cmd_up(struct cli *cli, char **args, int n_args);
 int cmd_ls(struct cli *cli, char **args, int n_args);
 int cmd_inspect(struct cli *cli, char **args, int n_args);
+int cmd_set(struct cli *cli, char **args, int n_args);
 int cmd_create(struct cli *cli, char **args, int n_args);
 int cmd_start(struct cli *cli, char **args, int n_args);
 int cmd_stop(struct cli *cli, char **args, int n_args);

@@ -1,4 +1,4 @@
-/* Verbs on sandboxes: ls inspect create start stop rm url ports stats. */
+/* Verbs on sandboxes: ls inspect create set start stop rm url ports stats. */
 #include "cli/cli.h"
 
 #include "base/str.h"
@@ -140,6 +140,41 @@ int cmd_create(struct cli *cli, char **args, int n_args)
         return cli_print_json(cli, sandbox);
     printf("%s\n", member(sandbox, "id") ? member(sandbox, "id") : "");
     return EXIT_OK;
+}
+
+/* The members that the options name; NULL when there are none. */
+static json_t *patch_body(const struct options *options)
+{
+    cleanup_json json_t *body = json_pack("{s:s*}", "name", options->name);
+    cleanup_json json_t *limits = cli_limits_body(options);
+
+    if (options->labels.count)
+        json_object_set_new(body, "labels", cli_pairs(&options->labels));
+    if (json_object_size(limits))
+        json_object_set(body, "limits", limits);
+    return json_object_size(body) ? TAKE_PTR(body) : NULL;
+}
+
+int cmd_set(struct cli *cli, char **args, int n_args)
+{
+    struct error err = ERROR_NONE;
+    cleanup_free char *path = NULL;
+    cleanup_json json_t *body = patch_body(&cli->options);
+    cleanup_json json_t *sandbox = NULL;
+
+    (void)n_args;
+    if (!body) {
+        error_set(&err, EINVAL, "nothing to change: `auracode help set` lists the options");
+        cli_fail(cli, &err);
+        return EXIT_USAGE;
+    }
+    int r = cli_sandbox_path(cli, args[0], "", &path, &err);
+    if (r == 0)
+        r = client_json(&cli->client, "PATCH", path, json_incref(body), &sandbox, &err);
+    if (r < 0)
+        return cli_fail(cli, &err);
+    return cli->options.json ? cli_print_json(cli, sandbox)
+                             : print_members(cli, json_object_get(sandbox, "limits"));
 }
 
 /* One request for each of the sandboxes; goes on after a failure and ends with its exit code. */

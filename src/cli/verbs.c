@@ -51,6 +51,11 @@ static const struct option_spec up_options[] = {
     OPTION("no-dev-server", 0, FLAG, no_dev_server, NULL, "only create the sandbox"),
     OPTION("timeout", 0, DURATION, timeout_ms, "TIME", "how long to wait until ready (60s)"),
 };
+static const struct option_spec set_options[] = {
+    OPTION("name", 0, STRING, name, "NAME", "another name"),
+    OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable; replaces all labels)"),
+    LIMIT_OPTIONS,
+};
 static const struct option_spec ls_options[] = {
     OPTION("state", 0, STRING, state, "STATE", "only sandboxes in that state"),
     OPTION("label", 'l', PAIRS, labels, "K=V", "only sandboxes with that label"),
@@ -105,6 +110,8 @@ const struct verb verbs[] = {
      .run = cmd_inspect},
     {"create", "create a sandbox from a template", "TEMPLATE", TABLE(create_options),
      "auracode create node --memory 512MiB --egress none", ARGS(1, 1), .run = cmd_create},
+    {"set", "change limits, name and labels of a sandbox, also while it runs", "SANDBOX",
+     TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1), .run = cmd_set},
     {"start", "start stopped sandboxes", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_start},
     {"stop", "stop sandboxes, keeping their files", "SANDBOX...", TABLE(stop_options),
      .examples = NULL, ARGS(1, INT_MAX), .run = cmd_stop},

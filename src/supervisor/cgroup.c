@@ -1,5 +1,6 @@
-/* Theory of operation: see cgroup.h. libcgroup finds the mount points and creates and sets the
- * limit groups; the v2 leaves and cgroup.kill, for which it has no call, are plain files. */
+/* Theory of operation: see cgroup.h. libcgroup finds the mount points and creates the limit
+ * groups; the v2 leaves and cgroup.kill, for which it has no call, are plain files. What the groups
+ * allow is in cgroup-limits.c, what they count in cgroup-stats.c. */
 #include "supervisor/cgroup.h"
 
 #include "base/cleanup.h"
@@ -13,11 +14,19 @@
 #include <mntent.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
-#define CPU_PERIOD_US 100000
-
-static const char *const controller_names[CGROUP_CONTROLLERS] = {"memory", "cpu", "cpuacct",
-                                                                 "pids"};
+/* By the name that libcgroup and the kernel give them on v2, and on v1. */
+static const struct {
+    const char *v2, *v1;
+} controller_names[CGROUP_CONTROLLERS] = {
+    [CGROUP_MEMORY] = {"memory", "memory"},
+    [CGROUP_CPU] = {"cpu", "cpu"},
+    [CGROUP_CPUACCT] = {"cpuacct", "cpuacct"},
+    [CGROUP_PIDS] = {"pids", "pids"},
+    [CGROUP_IO] = {"io", "blkio"},
+};
 
 static int find_v2_mount(char *ret_path, size_t size)
 {
@@ -33,16 +42,27 @@ static int find_v2_mount(char *ret_path, size_t size)
     return r;
 }
 
+static bool find_named(struct cgroup_tree *tree, enum controller_kind controller, const char *name)
+{
+    cleanup_free char *path = NULL;
+
+    if (cgroup_get_subsys_mount_point(name, &path) != 0 || !path ||
+        strlen(path) >= sizeof(tree->mount[0]))
+        return false;
+    snprintf(tree->mount[controller], sizeof(tree->mount[0]), "%s", path);
+    tree->v2[controller] = str_equal(path, tree->v2_mount);
+    return true;
+}
+
 static void find_controller(struct cgroup_tree *tree, enum controller_kind controller)
 {
-    char *path = NULL;
+    if (!find_named(tree, controller, controller_names[controller].v2))
+        find_named(tree, controller, controller_names[controller].v1);
+}
 
-    if (cgroup_get_subsys_mount_point(controller_names[controller], &path) == 0 && path &&
-        strlen(path) < sizeof(tree->mount[0])) {
-        snprintf(tree->mount[controller], sizeof(tree->mount[0]), "%s", path);
-        tree->v2[controller] = str_equal(path, tree->v2_mount);
-    }
-    free(path);
+static const char *controller_name(const struct cgroup_tree *tree, enum controller_kind controller)
+{
+    return tree->v2[controller] ? controller_names[controller].v2 : controller_names[controller].v1;
 }
 
 /* Our own v2 group when systemd delegated one to us, else "". */
@@ -62,11 +82,24 @@ static void delegated_group(char *ret_path, size_t size)
     }
 }
 
-static int join(char *target, size_t size, const char *mount, const char *name, const char *rest)
+int cgroup_path(const char *mount, const struct cgroup_tree *tree, const char *id, const char *file,
+                char *ret_path, size_t size)
 {
-    int n = snprintf(target, size, "%s/%s%s%s", mount, name, rest[0] ? "/" : "", rest);
+    int n = snprintf(ret_path, size, "%s/%s%s%s%s%s", mount, tree->name, id[0] ? "/" : "", id,
+                     file[0] ? "/" : "", file);
 
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int cgroup_file(const struct cgroup_tree *tree, enum controller_kind controller, const char *id,
+                const char *v1_file, const char *v2_file, char *ret_path, size_t size)
+{
+    const char *file = tree->v2[controller] ? v2_file : v1_file;
+
+    if (!tree->mount[controller][0] || !file)
+        return -ENOENT;
+    int r = cgroup_path(tree->mount[controller], tree, id, file, ret_path, size);
+    return r == 0 && access(ret_path, F_OK) < 0 ? -errno : r;
 }
 
 /* With the limits on v2, no process may stay in a group that hands controllers to children. */
@@ -101,7 +134,28 @@ int cgroup_tree_find(struct cgroup_tree *ret_tree, struct error *err)
     return 0;
 }
 
-int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct error *err)
+/* Throttling knows whole disks only, so a partition's disk; "" for a file system that is on no
+ * device of its own (btrfs, overlay, tmpfs). */
+static void find_device(int state_fd, char *ret_device, size_t size)
+{
+    struct stat status;
+    cleanup_free char *text = NULL;
+    char path[96];
+
+    ret_device[0] = '\0';
+    if (fstat(state_fd, &status) < 0 || major(status.st_dev) == 0)
+        return;
+    snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/partition", major(status.st_dev),
+             minor(status.st_dev));
+    bool partition = access(path, F_OK) == 0;
+    snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sdev", major(status.st_dev),
+             minor(status.st_dev), partition ? "../" : "");
+    if (file_read(AT_FDCWD, path, 4096, &text, NULL, NULL) == 0)
+        snprintf(ret_device, size, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, int state_fd,
+                     struct error *err)
 {
     struct cgroup_tree tree;
     char own[256], path[1024];
@@ -114,12 +168,14 @@ int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct erro
     r = leave_inner_group(&tree, own, err);
     if (r < 0)
         return r;
-    r = join(path, sizeof(path), tree.v2_mount, tree.name, "");
+    r = cgroup_path(tree.v2_mount, &tree, "", "", path, sizeof(path));
     if (r == 0)
         r = dir_make(AT_FDCWD, path, 0755, err);
-    if (r == 0)
-        *ret_tree = tree;
-    return r;
+    if (r < 0)
+        return r;
+    find_device(state_fd, tree.io_device, sizeof(tree.io_device));
+    *ret_tree = tree;
+    return 0;
 }
 
 const char *cgroup_tree_mode(const struct cgroup_tree *tree)
@@ -129,119 +185,41 @@ const char *cgroup_tree_mode(const struct cgroup_tree *tree)
     return tree->mount[CGROUP_MEMORY][0] ? "hybrid" : "without controllers";
 }
 
-/* One limit as the file of either version wants it. */
-struct setting {
-    enum controller_kind controller;
-    const char *v1_file, *v2_file;
-    void (*format)(const struct limits *limits, bool v2, char *ret_text, size_t size);
-};
-
-static void format_memory(const struct limits *limits, bool v2, char *ret_text, size_t size)
-{
-    (void)v2;
-    snprintf(ret_text, size, "%lld", (long long)limits->memory);
-}
-
-static void format_no_swap(const struct limits *limits, bool v2, char *ret_text, size_t size)
-{
-    /* v1 counts memory and swap together, so the same figure means no swap */
-    if (v2)
-        snprintf(ret_text, size, "0");
-    else
-        format_memory(limits, v2, ret_text, size);
-}
-
-static void format_cpu(const struct limits *limits, bool v2, char *ret_text, size_t size)
-{
-    long long quota = (long long)(limits->cpu * CPU_PERIOD_US);
-
-    if (quota < 1000) /* the kernel's least quota */
-        quota = 1000;
-    if (v2)
-        snprintf(ret_text, size, "%lld %d", quota, CPU_PERIOD_US);
-    else
-        snprintf(ret_text, size, "%lld", quota);
-}
-
-static void format_pids(const struct limits *limits, bool v2, char *ret_text, size_t size)
-{
-    (void)v2;
-    snprintf(ret_text, size, "%lld", (long long)limits->pids);
-}
-
-static const struct setting settings[] = {
-    {CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max", format_memory},
-    {CGROUP_MEMORY, "memory.memsw.limit_in_bytes", "memory.swap.max", format_no_swap},
-    {CGROUP_CPU, "cpu.cfs_quota_us", "cpu.max", format_cpu},
-    {CGROUP_PIDS, "pids.max", "pids.max", format_pids},
-};
-
-/* Swap accounting is a build option of the kernel; without it the file does not exist. */
-static bool file_exists(const char *mount, const char *group, const char *file)
-{
-    char path[1024], name[640];
-
-    snprintf(name, sizeof(name), "%s/%s", group, file);
-    return join(path, sizeof(path), mount, name, "") == 0 && access(path, F_OK) == 0;
-}
-
-static int create_controller_group(const struct cgroup_tree *tree, const char *group,
-                                   enum controller_kind controller)
+static int create_controller_group(const char *group, const char *controller)
 {
     struct cgroup *cgroup = cgroup_new_cgroup(group);
     int r = ENOMEM;
 
-    if (cgroup && cgroup_add_controller(cgroup, controller_names[controller]))
+    if (cgroup && cgroup_add_controller(cgroup, controller))
         r = cgroup_create_cgroup(cgroup, 0);
     cgroup_free(&cgroup);
-    (void)tree;
     return r;
 }
 
-static int apply_setting(const struct cgroup_tree *tree, const char *group,
-                         const struct setting *setting, const struct limits *limits,
-                         struct error *err)
+static int create_limit_groups(const struct cgroup_tree *tree, const char *id, struct error *err)
 {
-    char text[64], path[1024], name[640];
-    bool v2 = tree->v2[setting->controller];
-    const char *file = v2 ? setting->v2_file : setting->v1_file;
+    char group[sizeof(tree->name) + 64];
 
-    if (!tree->mount[setting->controller][0] ||
-        !file_exists(tree->mount[setting->controller], group, file))
-        return 0;
-    setting->format(limits, v2, text, sizeof(text));
-    snprintf(name, sizeof(name), "%s/%s", group, file);
-    int r = join(path, sizeof(path), tree->mount[setting->controller], name, "");
-    return r < 0 ? error_sys(err, r, "cgroup `%s`", name)
-                 : file_write_existing(AT_FDCWD, path, text, err);
-}
-
-static int create_limit_groups(const struct cgroup_tree *tree, const char *group,
-                               const struct limits *limits, struct error *err)
-{
+    snprintf(group, sizeof(group), "%s/%.32s", tree->name, id);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
-        int r = tree->mount[i][0] ? create_controller_group(tree, group, i) : 0;
+        const char *name = controller_name(tree, i);
+        int r = tree->mount[i][0] ? create_controller_group(group, name) : 0;
         if (r != 0)
-            return error_set(err, EIO, "creating cgroup `%s` (%s): %s", group, controller_names[i],
+            return error_set(err, EIO, "creating cgroup `%s` (%s): %s", group, name,
                              cgroup_strerror(r));
-    }
-    for (size_t i = 0; i < ELEMENTS(settings); i++) {
-        int r = apply_setting(tree, group, &settings[i], limits, err);
-        if (r < 0)
-            return r;
     }
     return 0;
 }
 
-static int open_v1_procs(const struct cgroup_tree *tree, const char *group,
-                         struct cgroup_entry *entry, struct error *err)
+static int open_v1_procs(const struct cgroup_tree *tree, const char *id, struct cgroup_entry *entry,
+                         struct error *err)
 {
     char path[1024];
 
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         if (!tree->mount[i][0] || tree->v2[i])
             continue;
-        join(path, sizeof(path), tree->mount[i], group, "cgroup.procs");
+        cgroup_path(tree->mount[i], tree, id, "cgroup.procs", path, sizeof(path));
         entry->procs_fd[i] = open(path, O_WRONLY | O_CLOEXEC);
         if (entry->procs_fd[i] < 0)
             return error_sys(err, errno, "open `%s`", path);
@@ -249,18 +227,18 @@ static int open_v1_procs(const struct cgroup_tree *tree, const char *group,
     return 0;
 }
 
-static int open_leaf(const struct cgroup_tree *tree, const char *group, unsigned int generation,
+static int open_leaf(const struct cgroup_tree *tree, const char *id, unsigned int generation,
                      struct cgroup_entry *entry, struct error *err)
 {
     char path[1024], leaf[32];
 
-    int r = join(path, sizeof(path), tree->v2_mount, group, "");
+    int r = cgroup_path(tree->v2_mount, tree, id, "", path, sizeof(path));
     if (r == 0)
         r = dir_make(AT_FDCWD, path, 0755, err);
     if (r < 0)
         return r;
     snprintf(leaf, sizeof(leaf), "g%u", generation);
-    join(path, sizeof(path), tree->v2_mount, group, leaf);
+    cgroup_path(tree->v2_mount, tree, id, leaf, path, sizeof(path));
     if (mkdir(path, 0755) < 0)
         return error_sys(err, errno, "mkdir `%s`", path);
     entry->leaf_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -277,15 +255,15 @@ void cgroup_entry_close(struct cgroup_entry *entry)
 int cgroup_create(const struct cgroup_tree *tree, const char *id, unsigned int generation,
                   const struct limits *limits, struct cgroup_entry *ret_entry, struct error *err)
 {
-    struct cgroup_entry entry = {-1, {-1, -1, -1, -1}};
-    char group[512];
+    struct cgroup_entry entry = CGROUP_ENTRY_NONE;
 
-    snprintf(group, sizeof(group), "%s/%s", tree->name, id);
-    int r = create_limit_groups(tree, group, limits, err);
+    int r = create_limit_groups(tree, id, err);
     if (r == 0)
-        r = open_leaf(tree, group, generation, &entry, err);
+        r = cgroup_set_limits(tree, id, NULL, limits, err);
     if (r == 0)
-        r = open_v1_procs(tree, group, &entry, err);
+        r = open_leaf(tree, id, generation, &entry, err);
+    if (r == 0)
+        r = open_v1_procs(tree, id, &entry, err);
     if (r < 0)
         cgroup_entry_close(&entry);
     else
@@ -295,10 +273,9 @@ int cgroup_create(const struct cgroup_tree *tree, const char *id, unsigned int g
 
 int cgroup_kill(const struct cgroup_tree *tree, const char *id, struct error *err)
 {
-    char path[1024], name[512];
+    char path[1024];
 
-    snprintf(name, sizeof(name), "%s/%s", tree->name, id);
-    join(path, sizeof(path), tree->v2_mount, name, "cgroup.kill");
+    cgroup_path(tree->v2_mount, tree, id, "cgroup.kill", path, sizeof(path));
     int r = file_write_existing(AT_FDCWD, path, "1", err);
     return r == -ENOENT ? 0 : r;
 }
@@ -323,17 +300,16 @@ static int remove_leaves(const char *path)
 
 int cgroup_remove(const struct cgroup_tree *tree, const char *id, struct error *err)
 {
-    char path[1024], group[512];
+    char path[1024];
 
-    snprintf(group, sizeof(group), "%s/%s", tree->name, id);
-    join(path, sizeof(path), tree->v2_mount, group, "");
+    cgroup_path(tree->v2_mount, tree, id, "", path, sizeof(path));
     int r = remove_leaves(path);
     if (r == 0)
         r = remove_group(path);
     for (int i = 0; r == 0 && i < CGROUP_CONTROLLERS; i++) {
         if (!tree->mount[i][0] || tree->v2[i])
             continue;
-        join(path, sizeof(path), tree->mount[i], group, "");
+        cgroup_path(tree->mount[i], tree, id, "", path, sizeof(path));
         r = remove_group(path);
     }
     return r < 0 ? error_sys(err, r, "rmdir `%s`", path) : 0;
@@ -343,76 +319,14 @@ void cgroup_tree_remove(const struct cgroup_tree *tree)
 {
     char path[1024];
 
-    join(path, sizeof(path), tree->v2_mount, tree->name, "");
+    cgroup_path(tree->v2_mount, tree, "", "", path, sizeof(path));
     remove_group(path);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         if (!tree->mount[i][0] || tree->v2[i])
             continue;
-        join(path, sizeof(path), tree->mount[i], tree->name, "");
+        cgroup_path(tree->mount[i], tree, "", "", path, sizeof(path));
         remove_group(path);
     }
-}
-
-static int64_t read_number(const struct cgroup_tree *tree, enum controller_kind controller,
-                           const char *id, const char *file)
-{
-    cleanup_free char *text = NULL;
-    char path[1024], name[640];
-    uint64_t value;
-
-    if (!tree->mount[controller][0])
-        return -1;
-    snprintf(name, sizeof(name), "%s/%s/%s", tree->name, id, file);
-    join(path, sizeof(path), tree->mount[controller], name, "");
-    if (file_read(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0)
-        return -1;
-    text[strcspn(text, "\n")] = '\0';
-    return parse_u64(text, 0, UINT64_MAX, &value) < 0 ? -1 : (int64_t)value;
-}
-
-/* A line "key value" of a flat keyed file. */
-static int64_t read_keyed(const struct cgroup_tree *tree, enum controller_kind controller,
-                          const char *id, const char *file, const char *key)
-{
-    cleanup_free char *text = NULL;
-    char path[1024], name[640], *save = NULL;
-    size_t length = strlen(key);
-    uint64_t value;
-
-    snprintf(name, sizeof(name), "%s/%s/%s", tree->name, id, file);
-    join(path, sizeof(path), tree->mount[controller], name, "");
-    if (file_read(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0)
-        return -1;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-        if (strncmp(line, key, length) == 0 && line[length] == ' ')
-            return parse_u64(line + length + 1, 0, UINT64_MAX, &value) < 0 ? -1 : (int64_t)value;
-    return -1;
-}
-
-static int64_t scaled(int64_t value, int64_t factor)
-{
-    return value < 0 ? -1 : value * factor;
-}
-
-void cgroup_stats(const struct cgroup_tree *tree, const char *id, struct cgroup_stats *ret_stats)
-{
-    bool v2 = tree->v2[CGROUP_MEMORY];
-
-    *ret_stats = (struct cgroup_stats){
-        .memory_bytes =
-            read_number(tree, CGROUP_MEMORY, id, v2 ? "memory.current" : "memory.usage_in_bytes"),
-        .memory_peak_bytes =
-            read_number(tree, CGROUP_MEMORY, id, v2 ? "memory.peak" : "memory.max_usage_in_bytes"),
-        .memory_limit_bytes =
-            read_number(tree, CGROUP_MEMORY, id, v2 ? "memory.max" : "memory.limit_in_bytes"),
-        .cpu_ns = tree->v2[CGROUP_CPU]
-                      ? scaled(read_keyed(tree, CGROUP_CPU, id, "cpu.stat", "usage_usec"), 1000)
-                      : read_number(tree, CGROUP_CPUACCT, id, "cpuacct.usage"),
-        .pids = read_number(tree, CGROUP_PIDS, id, "pids.current"),
-        .pids_limit = read_number(tree, CGROUP_PIDS, id, "pids.max"),
-        .oom_kills = read_keyed(tree, CGROUP_MEMORY, id,
-                                v2 ? "memory.events" : "memory.oom_control", "oom_kill"),
-    };
 }
 
 void cgroup_each(const struct cgroup_tree *tree, void (*each)(void *userdata, const char *id),
@@ -421,7 +335,7 @@ void cgroup_each(const struct cgroup_tree *tree, void (*each)(void *userdata, co
     char path[1024];
     struct dirent *entry;
 
-    join(path, sizeof(path), tree->v2_mount, tree->name, "");
+    cgroup_path(tree->v2_mount, tree, "", "", path, sizeof(path));
     cleanup_dir DIR *dir = opendir(path);
     while (dir && (entry = readdir(dir)))
         if (entry->d_type == DT_DIR && sandbox_id_valid(entry->d_name))

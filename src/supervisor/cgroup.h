@@ -12,7 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum controller_kind { CGROUP_MEMORY, CGROUP_CPU, CGROUP_CPUACCT, CGROUP_PIDS, CGROUP_CONTROLLERS };
+enum controller_kind {
+    CGROUP_MEMORY,
+    CGROUP_CPU,
+    CGROUP_CPUACCT,
+    CGROUP_PIDS,
+    CGROUP_IO,
+    CGROUP_CONTROLLERS
+};
 
 struct cgroup_tree {
     char v2_mount[256]; /* mount point of the v2 tree */
@@ -20,6 +27,7 @@ struct cgroup_tree {
     char mount[CGROUP_CONTROLLERS]
               [256];             /* mount point of each controller, "" where there is none */
     bool v2[CGROUP_CONTROLLERS]; /* that controller is on the v2 tree */
+    char io_device[24];          /* "MAJOR:MINOR" of the disk that IO limits mean, "": none */
 };
 
 /* What a new process needs to get into its groups. */
@@ -30,11 +38,16 @@ struct cgroup_entry {
                                        * stalls for about 15 ms */
 };
 
+#define CGROUP_ENTRY_NONE                                                                          \
+    ((struct cgroup_entry){.leaf_fd = -1, .procs_fd = {[0 ... CGROUP_CONTROLLERS - 1] = -1}})
+
 /* Finds the hierarchies (libcgroup); changes nothing. */
 int cgroup_tree_find(struct cgroup_tree *ret_tree, struct error *err);
 
-/* Finds the hierarchies and makes the group `name`. */
-int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, struct error *err);
+/* Finds the hierarchies and makes the group `name`. IO limits mean the disk that the state
+ * directory `state_fd` is on. */
+int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, int state_fd,
+                     struct error *err);
 
 /* Removes the groups of `name` itself; succeeds only when no sandbox is left. */
 void cgroup_tree_remove(const struct cgroup_tree *tree);
@@ -52,15 +65,41 @@ int cgroup_kill(const struct cgroup_tree *tree, const char *id, struct error *er
 /* -EBUSY while something is still in there. */
 int cgroup_remove(const struct cgroup_tree *tree, const char *id, struct error *err);
 
+/* MOUNT/NAME/ID/FILE; `id` and `file` may be "". -ENAMETOOLONG. */
+int cgroup_path(const char *mount, const struct cgroup_tree *tree, const char *id, const char *file,
+                char *ret_path, size_t size);
+
+/* The path of a controller's file in a sandbox's group, by the name that it has on the version
+ * which that controller is on (NULL: that version has none). -ENOENT where there is no such file.
+ */
+int cgroup_file(const struct cgroup_tree *tree, enum controller_kind controller, const char *id,
+                const char *v1_file, const char *v2_file, char *ret_path, size_t size);
+
+/* ---- cgroup-limits.c ---- */
+
+/* Gives the group what changes from `from` (NULL: all of it is new) to `to`. The error is of the
+ * field in question ("limits.memory") and names the kernel's reason. What was written before the
+ * failure stays: the caller goes back with from and to exchanged. */
+int cgroup_set_limits(const struct cgroup_tree *tree, const char *id, const struct limits *from,
+                      const struct limits *to, struct error *err);
+
+/* ---- cgroup-stats.c ---- */
+
+/* All -1: not known. */
 struct cgroup_stats {
-    int64_t memory_bytes, memory_peak_bytes,
-        memory_limit_bytes; /* -1: unknown, as is every figure */
-    int64_t cpu_ns;
-    int64_t pids, pids_limit;
-    int64_t oom_kills;
+    int64_t memory_bytes, memory_peak_bytes, memory_limit_bytes;
+    int64_t swap_bytes;
+    int64_t cpu_ns, cpu_user_ns, cpu_system_ns;
+    int64_t cpu_periods, cpu_throttled_periods, cpu_throttled_ns; /* of the quota */
+    int64_t pids, pids_limit, pids_refused; /* refused: forks that the limit made fail */
+    int64_t oom_kills;                      /* processes killed for want of memory */
+    int64_t io_read_bytes, io_write_bytes;  /* of all devices */
 };
 
 void cgroup_stats(const struct cgroup_tree *tree, const char *id, struct cgroup_stats *ret_stats);
+
+/* The same as an object with a member "memory_bytes" and so on for each. */
+json_t *cgroup_stats_to_json(const struct cgroup_stats *stats);
 
 /* Calls `each` with the name of every sandbox group that exists (leftovers of a crash). */
 void cgroup_each(const struct cgroup_tree *tree, void (*each)(void *userdata, const char *id),

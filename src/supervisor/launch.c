@@ -41,7 +41,7 @@ struct launch {
 static void launch_init(struct launch *launch, struct sandbox *sandbox)
 {
     *launch = (struct launch){.sandbox = sandbox, .sync_fd = -1};
-    launch->cgroup = (struct cgroup_entry){-1, {-1, -1, -1, -1}};
+    launch->cgroup = CGROUP_ENTRY_NONE;
     launch->stage = (struct stage){.sync_fd = -1,
                                    .listen_fd = -1,
                                    .boot_fd = -1,
@@ -93,10 +93,10 @@ static json_t *boot_config(const struct sandbox *sandbox)
 {
     const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
 
-    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:I, s:i}, s:s, s:I, s:i}", "sandbox",
+    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:i, s:i}, s:s, s:I, s:i}", "sandbox",
                      sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
                      "env", boot_environment(sandbox), "rlimits", "nofile", 65536, "nproc",
-                     (json_int_t)sandbox->limits.pids, "core", 0, "egress", egress, "log_bytes",
+                     LIMIT_PIDS_MAX, "core", 0, "egress", egress, "log_bytes",
                      (json_int_t)sandbox->limits.log, "processes_max", 256);
 }
 

@@ -187,8 +187,8 @@ static int load_init(struct supervisor *supervisor, struct error *err)
             return error_sys(err, n < 0 ? errno : EIO, "copying `%s`", path);
         left -= n;
     }
-    /* executable but not readable: the kernel then counts /proc/PID of the init to the host's root, so that not even the
-     * sandbox's root may look into it */
+    /* executable but not readable: the kernel then counts /proc/PID of the init to the host's root,
+     * so that not even the sandbox's root may look into it */
     if (fchmod(fd, 0111) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return error_sys(err, errno, "sealing the init");
@@ -280,7 +280,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = load_init(supervisor, err);
     if (r == 0)
-        r = cgroup_tree_open(&supervisor->cgroups, supervisor->config.sandbox_cgroup, err);
+        r = cgroup_tree_open(&supervisor->cgroups, supervisor->config.sandbox_cgroup,
+                             supervisor->state_fd, err);
     if (r == 0)
         r = network_open(supervisor->config.sandbox_subnet, supervisor->config.sandbox_cgroup,
                          &supervisor->network, err);

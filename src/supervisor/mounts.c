@@ -151,7 +151,7 @@ static int mount_sized(const struct view *view, const char *path, size_t bytes)
     if (target < 0)
         return error_sys(view->err, target, "open `/%s` of the sandbox", path);
     snprintf(options, sizeof(options), "size=%zu,nr_inodes=%zu,mode=1777", bytes,
-             bytes / 4096 + 1024);
+             TMPFS_INODES(bytes));
     cleanup_close int mount_fd = new_mount("tmpfs", options, PLAIN, view->err);
     return mount_fd < 0 ? mount_fd : attach(mount_fd, target, path, view->err);
 }

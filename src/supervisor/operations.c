@@ -8,6 +8,7 @@
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/template.h"
+#include "supervisor/update.h"
 
 #include "base/cleanup.h"
 #include "base/event-glue.h"
@@ -354,16 +355,24 @@ static int op_stats(struct request *request, void *params, struct error *err)
     cgroup_stats(&supervisor_of(request)->cgroups, sandbox->id, &stats);
     if (sandbox_egress(sandbox))
         network_link_bytes(sandbox->id, &rx, &tx);
-    request_reply(request,
-                  json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "memory_bytes",
-                            (json_int_t)stats.memory_bytes, "memory_peak_bytes",
-                            (json_int_t)stats.memory_peak_bytes, "memory_limit_bytes",
-                            (json_int_t)stats.memory_limit_bytes, "cpu_ns",
-                            (json_int_t)stats.cpu_ns, "pids", (json_int_t)stats.pids, "pids_limit",
-                            (json_int_t)stats.pids_limit, "oom_kills", (json_int_t)stats.oom_kills,
-                            "network_rx_bytes", (json_int_t)rx, "network_tx_bytes", (json_int_t)tx),
-                  NULL, 0);
+    json_t *answer = cgroup_stats_to_json(&stats);
+    if (!answer)
+        return error_oom(err);
+    json_object_set_new(answer, "network_rx_bytes", json_integer(rx));
+    json_object_set_new(answer, "network_tx_bytes", json_integer(tx));
+    request_reply(request, answer, NULL, 0);
     return 0;
+}
+
+static int op_update(struct request *request, void *params, struct error *err)
+{
+    struct sandbox *sandbox = sandbox_of(request);
+
+    int r = sandbox_update(sandbox, params, err);
+    if (r == 0)
+        request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL,
+                      0);
+    return r;
 }
 
 /* ---- templates
@@ -425,6 +434,7 @@ const struct server_op operations[] = {
     {"sandbox.remove", ROLE_API, LISTED, FIELDS(id_fields), 0, op_remove},
     {"sandbox.connect", BOTH, IN(RUNNING), FIELDS(id_fields), 0, op_connect},
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
+    {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},

@@ -19,6 +19,11 @@ struct dev_waiters;
 
 #define OWNER_MAX 128u
 
+struct error;
+
+/* confine.c: see base/confine.h. */
+int api_confine(struct error *err);
+
 struct api {
     sd_event *event;
     struct config config;

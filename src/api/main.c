@@ -175,7 +175,7 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
         r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);
-    return r;
+    return r == 0 ? api_confine(err) : r;
 }
 
 /* In the order in which what waits is answered: first whoever waits for others, then the

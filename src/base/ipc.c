@@ -222,8 +222,10 @@ int ipc_pair(int ret_fds[2])
 static int socket_address(int dir_fd, const char *name, struct sockaddr_un *address)
 {
     address->sun_family = AF_UNIX;
-    int n =
-        snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+    size_t size = sizeof(address->sun_path);
+    int n = dir_fd == AT_FDCWD
+                ? snprintf(address->sun_path, size, "%s", name)
+                : snprintf(address->sun_path, size, "/proc/self/fd/%d/%s", dir_fd, name);
     return n < 0 || (size_t)n >= sizeof(address->sun_path) ? -ENAMETOOLONG : 0;
 }
 

@@ -59,7 +59,8 @@ int ipc_flush(struct ipc *ipc);
 int ipc_receive(struct ipc *ipc, json_t **ret_message, struct ipc_fds *ret_fds);
 
 /* A connected, close-on-exec pair / a connection to a socket file / a listening socket file.
- * The path is resolved relative to dir_fd through /proc/self/fd, so it may be longer than sun_path.
+ * The path is resolved relative to dir_fd through /proc/self/fd, so it may be longer than sun_path;
+ * with AT_FDCWD no /proc is needed.
  */
 int ipc_pair(int ret_fds[2]);
 int ipc_connect(int dir_fd, const char *name, struct error *err);

@@ -128,13 +128,10 @@ static int open_signals(void)
 
 int control_init(struct control *control, struct proxy *proxy, struct error *err)
 {
-    *control = (struct control){.proxy = proxy, .supervisor.ipc.fd = -1, .run_dir = -1};
+    *control = (struct control){.proxy = proxy, .supervisor.ipc.fd = -1};
     control->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (control->epoll < 0)
         return error_sys(err, errno, "epoll_create1");
-    control->run_dir = open(proxy->config.run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (control->run_dir < 0)
-        return error_sys(err, errno, "opening `%s`", proxy->config.run_dir);
     int fd = open_signals();
     int r = fd < 0 ? fd : watch_add(&control->signal_watch, control->epoll, fd, WATCH_SIGNAL);
     r = r < 0 ? r : watch_add(&control->wake_watch, control->epoll, proxy->routes.wake, WATCH_WAKE);
@@ -154,7 +151,7 @@ static void reconnect(struct control *control)
     if (control->connected || now < control->retry_at)
         return;
     control->retry_at = now + SUPERVISOR_RETRY_MS;
-    int fd = ipc_connect(control->run_dir, "supervisor.sock", &err);
+    int fd = ipc_connect(AT_FDCWD, "supervisor.sock", &err); /* base/confine.h */
     if (fd >= 0 && greet(control, fd, true, &err) < 0) {
         if (control->connected)
             epoll_ctl(control->epoll, EPOLL_CTL_DEL, control->supervisor.ipc.fd, NULL);
@@ -227,7 +224,6 @@ void control_free(struct control *control)
     if (control->connected)
         rpc_close(&control->supervisor);
     links_free(control);
-    close_and_forget(&control->run_dir);
     close(control->signal_watch.fd);
     close(control->epoll);
 }

@@ -20,7 +20,6 @@ void watch_set(struct watch *watch, bool output);
 struct control {
     struct proxy *proxy;
     int epoll;
-    int run_dir;
     struct watch supervisor_watch, wake_watch, signal_watch;
     struct rpc supervisor;
     bool connected;               /* a connection is there, perhaps before its hello was answered */
@@ -39,6 +38,9 @@ int control_init(struct control *control, struct proxy *proxy, struct error *err
 /* Runs until SIGTERM or until the supervisor stays away; then 0 or a negative errno. */
 int control_run(struct control *control, struct error *err);
 void control_free(struct control *control);
+
+/* confine.c: see base/confine.h. Before any worker is started. */
+int proxy_confine(struct error *err);
 
 /* A sandbox's part; link.c. */
 struct link;

@@ -73,17 +73,20 @@ static unsigned int count_threads(const struct config *config)
 
 static int start_workers(struct proxy *proxy, struct error *err)
 {
-    proxy->n_workers = count_threads(&proxy->config);
+    proxy->n_workers = count_threads(&proxy->config); /* reads /sys */
+    int r = proxy_confine(err);
+    if (r < 0)
+        return r;
     proxy->workers = calloc(proxy->n_workers, sizeof(*proxy->workers));
     if (!proxy->workers)
         return error_oom(err);
     for (unsigned int i = 0; i < proxy->n_workers; i++) {
-        int r = worker_init(&proxy->workers[i], proxy, err);
+        r = worker_init(&proxy->workers[i], proxy, err);
         if (r < 0)
             return r;
     }
     for (unsigned int i = 0; i < proxy->n_workers; i++) {
-        int r = worker_start(&proxy->workers[i], err);
+        r = worker_start(&proxy->workers[i], err);
         if (r < 0)
             return r;
     }

@@ -3,6 +3,7 @@
 #include "supervisor/program.h"
 
 #include "supervisor/client.h"
+#include "supervisor/jail.h"
 #include "supervisor/sandbox.h"
 
 #include "base/cleanup.h"
@@ -140,24 +141,59 @@ static int open_listeners(struct program *program, struct error *err)
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
+static int set_capabilities(const cap_value_t *capabilities, int count)
+{
+    cap_t set = cap_init();
+    int r = set ? 0 : -ENOMEM;
+
+    for (int flag = CAP_EFFECTIVE; r == 0 && flag <= CAP_INHERITABLE; flag++)
+        if (cap_set_flag(set, (cap_flag_t)flag, count, capabilities, CAP_SET) < 0)
+            r = -errno;
+    if (r == 0 && cap_set_proc(set) < 0)
+        r = -errno;
+    cap_free(set);
+    return r;
+}
+
+/* To be done while it is still in the bounding set. */
+static int make_inheritable(cap_value_t capability)
+{
+    cap_t set = cap_get_proc();
+    int r = -ENOMEM;
+
+    if (set)
+        r = cap_set_flag(set, CAP_INHERITABLE, 1, &capability, CAP_SET) < 0 || cap_set_proc(set) < 0
+                ? -errno
+                : 0;
+    cap_free(set);
+    return r;
+}
+
+/* One capability goes over the exec: the program enters its root with it (base/confine.h). */
 static int become_user(const struct program *program)
 {
+    static const cap_value_t kept[] = {CAP_SYS_CHROOT};
+
+    int r = make_inheritable(CAP_SYS_CHROOT);
+    if (r < 0)
+        return r;
     for (cap_value_t capability = 0; CAP_IS_SUPPORTED(capability); capability++)
         if (cap_drop_bound(capability) < 0)
             return -errno;
-    if (setgroups(0, NULL) < 0 || setresgid(program->gid, program->gid, program->gid) < 0 ||
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
+        setresgid(program->gid, program->gid, program->gid) < 0 ||
         setresuid(program->uid, program->uid, program->uid) < 0)
         return -errno;
-    cap_t none = cap_init();
-    int r = none && cap_set_proc(none) == 0 ? 0 : -EPERM;
-    cap_free(none);
+    r = set_capabilities(kept, ELEMENTS(kept));
+    if (r == 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_CHROOT, 0, 0) < 0)
+        r = -errno;
     if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = -errno;
     return r;
 }
 
 struct passed {
-    int fds[2 + LISTENERS_MAX];
+    int fds[3 + LISTENERS_MAX];
     char names[128];
     int count;
 };
@@ -172,8 +208,37 @@ static void pass(struct passed *passed, int fd, const char *name)
     snprintf(passed->names + used, sizeof(passed->names) - used, "%s%s", used ? "," : "", name);
 }
 
-static _Noreturn void run_program(const struct program *program, const struct passed *passed)
+/* SQLite keeps its journal beside the database, so the whole folder is the program's. */
+static char *data_dir(const struct program *program)
 {
+    static const char scheme[] = "sqlite:/";
+    const char *url = program->supervisor->config.database_url;
+
+    if (program->role != ROLE_API || !str_starts(url, scheme))
+        return NULL;
+    const char *path = url + sizeof(scheme) - 2;
+    cleanup_free char *folder = strndup(path, (size_t)(strrchr(path, '/') - path));
+    return folder ? realpath(folder, NULL) : NULL;
+}
+
+static int enter_jail(const struct program *program, char *ret_path, size_t size, struct error *err)
+{
+    const struct supervisor *supervisor = program->supervisor;
+    cleanup_free char *libexec = realpath(supervisor->libexec_dir, NULL);
+    cleanup_free char *run = realpath(supervisor->config.run_dir, NULL);
+    cleanup_free char *data = data_dir(program);
+    struct jail jail = {libexec, run, data};
+
+    if (!libexec || !run)
+        return error_sys(err, errno, "finding `%s` and `%s`", supervisor->libexec_dir,
+                         supervisor->config.run_dir);
+    snprintf(ret_path, size, "%s/%s", libexec, program->name);
+    return jail_make(&jail, err);
+}
+
+static _Noreturn void run_program(const struct program *program, struct passed *passed)
+{
+    struct error err = ERROR_NONE;
     char path[512], names[160];
     const char *journal = getenv("JOURNAL_STREAM");
     cleanup_free char *journal_entry = str_format("JOURNAL_STREAM=%s", journal ? journal : "");
@@ -185,8 +250,13 @@ static _Noreturn void run_program(const struct program *program, const struct pa
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    int root = enter_jail(program, path, sizeof(path), &err);
+    if (root < 0) {
+        log_error("%s: %s", program->name, err.message);
+        _exit(126);
+    }
+    pass(passed, root, "root");
     snprintf(names, sizeof(names), "AURACODE_FDS=%s", passed->names);
-    snprintf(path, sizeof(path), "%s/%s", program->supervisor->libexec_dir, program->name);
     for (int i = 0; i < passed->count; i++)
         high[i] = fcntl(passed->fds[i], F_DUPFD_CLOEXEC, 256);
     for (int i = 0; i < passed->count; i++)
@@ -194,8 +264,11 @@ static _Noreturn void run_program(const struct program *program, const struct pa
             _exit(126);
     close_range((unsigned int)(PASSED_FDS_START + passed->count), ~0U, 0);
     umask(077);
-    if (become_user(program) < 0)
+    int r = become_user(program);
+    if (r < 0) {
+        log_error("%s: becoming user %u: %s", program->name, program->uid, strerror(-r));
         _exit(126);
+    }
     execve(path, arguments, environment);
     log_error("execute `%s`: %m", path);
     _exit(127);

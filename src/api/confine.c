@@ -1,0 +1,79 @@
+/* What auracode-api asks of the kernel once it serves; see base/confine.h. SQLite's files are all
+ * it opens, and Unix sockets all it makes: the supervisor's when it reconnects, pairs for streams.
+ */
+#include "api/api.h"
+
+#include "base/cleanup.h"
+#include "base/confine.h"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+static const struct confine_call calls[] = {
+    /* the loop */
+    {.name = "epoll_create1"},
+    {.name = "epoll_ctl"},
+    {.name = "epoll_wait"},
+    {.name = "epoll_pwait"},
+    {.name = "epoll_pwait2"},
+    {.name = "poll"},
+    {.name = "ppoll"},
+    {.name = "select"}, /* libmicrohttpd */
+    {.name = "pselect6"},
+    {.name = "timerfd_create"},
+    {.name = "timerfd_settime"},
+    {.name = "signalfd4"},
+    {.name = "eventfd2"},
+    /* connections */
+    {.name = "socket", .argument = 0, .mask = 0xffffffff, .equals = AF_UNIX},
+    {.name = "socketpair"},
+    {.name = "connect"},
+    {.name = "accept"},
+    {.name = "accept4"},
+    {.name = "getsockname"},
+    {.name = "getpeername"},
+    {.name = "getsockopt"},
+    {.name = "setsockopt"},
+    {.name = "sendto"},
+    {.name = "sendmsg"},
+    {.name = "sendfile"},
+    {.name = "recvfrom"},
+    {.name = "recvmsg"},
+    {.name = "shutdown"},
+    {.name = "ioctl", .argument = 1, .mask = 0xffffffff, .equals = FIONREAD},
+    {.name = "ioctl", .argument = 1, .mask = 0xffffffff, .equals = FIONBIO},
+    {.name = "fcntl"},
+    {.name = "dup"},
+    {.name = "dup3"},
+    {.name = "pipe2"},
+    /* files: the database, and descriptors that a sandbox's init opened */
+    {.name = "openat"},
+    {.name = "open"},
+    {.name = "stat"},
+    {.name = "lstat"},
+    {.name = "statx"},
+    {.name = "access"},
+    {.name = "faccessat2"},
+    {.name = "lseek"},
+    {.name = "pread64"},
+    {.name = "pwrite64"},
+    {.name = "copy_file_range"},
+    {.name = "splice"},
+    {.name = "ftruncate"},
+    {.name = "fallocate"},
+    {.name = "fsync"},
+    {.name = "fdatasync"},
+    {.name = "unlink"},
+    {.name = "unlinkat"},
+    {.name = "fchmod"},
+    {.name = "readlink"},
+    {.name = "getcwd"},
+    {.name = "uname"},
+    {.name = "sysinfo"},
+    {.name = "getrusage"},
+};
+
+int api_confine(struct error *err)
+{
+    return confine(calls, ELEMENTS(calls), err);
+}

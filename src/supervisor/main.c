@@ -7,6 +7,7 @@
  * all of them running for the next supervisor. */
 #include "supervisor/check.h"
 #include "supervisor/client.h"
+#include "supervisor/own-filter.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -276,6 +277,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     int r = privileges_drop(err);
 
     if (r == 0)
+        r = own_filters_compile(err);
+    if (r == 0)
         r = open_folders(supervisor, err);
     if (r == 0)
         r = load_init(supervisor, err);
@@ -297,6 +300,9 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r < 0)
         return r;
     close(r); /* compiled now, so that a bad file is told at start and no sandbox waits for it */
+    r = own_filter_install(err);
+    if (r < 0)
+        return r;
     sandboxes_adopt(supervisor);
     return programs_start(supervisor, err);
 }

@@ -26,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,6 +34,7 @@
 
 #define LISTENERS_MAX  2
 #define BACKOFF_MAX_MS 5000
+#define PROCESSES_MAX  1024 /* RLIMIT_NPROC: threads of the proxy, and no fork bomb */
 
 struct program {
     struct supervisor *supervisor;
@@ -173,7 +175,11 @@ static int make_inheritable(cap_value_t capability)
 static int become_user(const struct program *program)
 {
     static const cap_value_t kept[] = {CAP_SYS_CHROOT};
+    static const struct rlimit no_core = {0, 0}; /* it would hold tokens */
+    static const struct rlimit processes = {PROCESSES_MAX, PROCESSES_MAX};
 
+    setrlimit(RLIMIT_CORE, &no_core);
+    setrlimit(RLIMIT_NPROC, &processes);
     int r = make_inheritable(CAP_SYS_CHROOT);
     if (r < 0)
         return r;

@@ -5,6 +5,7 @@
 #include "supervisor/stage.h"
 
 #include "supervisor/mounts.h"
+#include "supervisor/own-filter.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -121,6 +122,11 @@ static int harden(struct error *err)
     int r = drop_capabilities(err);
     if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = error_sys(err, errno, "PR_SET_NO_NEW_PRIVS");
+    if (r == 0) {
+        r = own_filter_install_init();
+        if (r < 0)
+            error_sys(err, r, "installing the init's system call filter");
+    }
     return r;
 }
 

@@ -2,9 +2,11 @@
  * then frames and the process's stream are the same packets, forwarded both ways. Each side is read
  * only while the other keeps up. It ends with the init's exit message and a close.
  *
- * The object is referenced by the request and by a start that has not been answered yet. */
+ * The object is referenced by the request, by a start that has not been answered yet and by the
+ * question why the sandbox ended. */
 #include "api/handlers.h"
 
+#include "api/ended.h"
 #include "api/exec-request.h"
 #include "api/exec-schema.h"
 #include "api/inits.h"
@@ -92,10 +94,18 @@ static void on_packet(void *userdata, unsigned int channel, const char *data, si
         stream_pause(session->stream, true);
 }
 
+static void on_ended(void *userdata, const struct error *err)
+{
+    struct session *session = userdata;
+
+    if (!session->gone)
+        send_error(session, err);
+    release(session);
+}
+
 static void on_stream_end(void *userdata, int error)
 {
     struct session *session = userdata;
-    struct error err = ERROR_NONE;
 
     (void)error;
     /* A start that failed is told by its answer. */
@@ -105,9 +115,8 @@ static void on_stream_end(void *userdata, int error)
         ws_close(session->ws, WSLAY_CODE_NORMAL_CLOSURE);
         return;
     }
-    error_set_code(&err, ECONNRESET, "sandbox_unreachable",
-                   "the sandbox ended while the command ran");
-    send_error(session, &err);
+    session->references++;
+    ended_ask(session->api, session->sandbox, on_ended, session);
 }
 
 static void on_stream_drained(void *userdata)

@@ -4,6 +4,7 @@
 #include "api/handlers.h"
 
 #include "api/collect.h"
+#include "api/ended.h"
 #include "api/exec-request.h"
 #include "api/hint.h"
 #include "api/inits.h"
@@ -112,6 +113,13 @@ static void kill_group(struct exec *exec)
                         "group", 1));
 }
 
+static void on_ended(void *userdata, const struct error *err)
+{
+    struct exec *exec = userdata;
+
+    http_fail(exec->request, err);
+}
+
 /* Answers once both the start's answer and the stream's end are there. */
 static void settle(struct exec *exec)
 {
@@ -127,7 +135,7 @@ static void settle(struct exec *exec)
     } else if (exec->process) {
         reply(exec);
     } else {
-        fail(exec, ECONNRESET, "sandbox_unreachable", "the sandbox ended while the command ran");
+        ended_ask(exec->request->api, exec->request->captures[0], on_ended, exec);
     }
 }
 

@@ -9,11 +9,17 @@
  * never from what is said. First request on either: `hello`.
  *
  * A sandbox object:
- *   {"id","name","state","cause","template","owner","labels":{},"env":{},"egress","policy",
+ *   {"id","name","state",cause,"template","owner","labels":{},"env":{},"egress","policy",
  *    "limits":{...} (every member of struct limits in spec.h),"generation",
  *    "created_at","started_at" (ms since the epoch, 0: never)}
  *   state: creating | running | stopping | stopped | failed | removing
- *   cause: why it is stopped or failed: "" or a sentence.
+ *   cause: three members, null while it runs:
+ *     "cause": request (sandbox.stop) | shutdown (of the daemon) | oom | signal | exited (its init) |
+ *       start_failed | disk_full (start_failed for want of space) | timeout (of the start) | lost
+ *       (nobody saw it) | reboot (of the machine). `stopping` already has it
+ *     "cause_text": a sentence
+ *     "cause_detail": what is known, of: "signal", "sender": "kernel"|"host"|"unknown", "exit_code",
+ *       "oom_kills", "memory_peak_bytes", "memory_limit_bytes", "code" (of the error)
  *
  * Every request is checked, before anything acts on it, against the table in
  * supervisor/operations.c: who may ask (below), in which state, and the fields' types and bounds.

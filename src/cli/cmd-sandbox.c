@@ -95,6 +95,8 @@ static char *value_text(const json_t *value)
 {
     if (json_is_string(value))
         return strdup(json_string_value(value));
+    if (json_is_null(value))
+        return strdup("");
     return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 }
 
@@ -256,6 +258,16 @@ static char *port_url(const char *url, uint64_t port)
     return str_format("%.*s%llu-%s", (int)(rest - url), url, (unsigned long long)port, rest);
 }
 
+/* Nobody answers at the URL of a sandbox that does not run: why not. */
+static void print_rest(struct cli *cli, const json_t *sandbox)
+{
+    const char *state = member(sandbox, "state"), *cause = member(sandbox, "cause_text");
+
+    if (state && !str_equal(state, "running"))
+        cli_progress(cli, "auracode: the sandbox is %s%s%s", state, cause ? ": " : "",
+                     cause ? cause : "");
+}
+
 int cmd_url(struct cli *cli, char **args, int n_args)
 {
     struct error err = ERROR_NONE;
@@ -277,6 +289,7 @@ int cmd_url(struct cli *cli, char **args, int n_args)
 
         return cli_print_json(cli, object);
     }
+    print_rest(cli, sandbox);
     printf("%s\n", url);
     return EXIT_OK;
 }

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/pidfd.h>
 
@@ -40,6 +41,9 @@ static int open_same_process(struct sandbox *sandbox)
     sandbox->pidfd = pidfd_open(sandbox->init_pid, 0);
     if (sandbox->pidfd < 0)
         return -errno;
+    struct pollfd ended = {.fd = sandbox->pidfd, .events = POLLIN};
+    if (poll(&ended, 1, 0) > 0)
+        return -ESRCH; /* nobody has collected it yet */
     int r = process_start_time(sandbox->init_pid, &ticks);
     return r < 0 ? r : ticks == sandbox->init_start_time ? 0 : -ESRCH;
 }
@@ -55,8 +59,26 @@ static int take_over(struct sandbox *sandbox, struct error *err)
     sandbox->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (sandbox->netns_fd < 0)
         return error_sys(err, errno, "open `%s`", path);
+    struct cgroup_stats stats;
+    cgroup_stats(&sandbox->supervisor->cgroups, sandbox->id, &stats);
+    sandbox->oom_kills = stats.oom_kills > 0 ? stats.oom_kills : 0;
     r = sandbox_watch_exit(sandbox, err);
     return r == 0 ? sandbox_connect_init(sandbox, err) : r;
+}
+
+/* Before its group is removed. */
+static void explain_loss(struct sandbox *sandbox, const struct error *err)
+{
+    struct cgroup_stats stats;
+
+    cgroup_stats(&sandbox->supervisor->cgroups, sandbox->id, &stats);
+    if (err->err == ESRCH)
+        cause_set_lost(&sandbox->cause, "ended while the daemon was away; how is not known",
+                       &stats);
+    else
+        cause_set(&sandbox->cause, CAUSE_LOST, NULL,
+                  "killed, since it could not be taken over from an earlier daemon: %s",
+                  err->message);
 }
 
 static void settle(struct sandbox *sandbox)
@@ -68,6 +90,8 @@ static void settle(struct sandbox *sandbox)
         return;
     }
     enum sandbox_state state = sandbox->state;
+    if (state == SANDBOX_RUNNING)
+        explain_loss(sandbox, &err);
     close_and_forget(&sandbox->pidfd);
     if (sandbox->exit_source)
         sandbox->exit_source = sd_event_source_disable_unref(sandbox->exit_source);
@@ -76,9 +100,10 @@ static void settle(struct sandbox *sandbox)
         sandbox->state = SANDBOX_STOPPED;
         sandbox_remove(sandbox, NULL, &err);
     } else if (state == SANDBOX_CREATING) {
-        sandbox_set_state(sandbox, SANDBOX_FAILED, "the supervisor ended while it was started");
+        cause_set(&sandbox->cause, CAUSE_START, NULL, "the daemon ended while it was started");
+        sandbox_set_state(sandbox, SANDBOX_FAILED);
     } else if (state == SANDBOX_RUNNING || state == SANDBOX_STOPPING) {
-        sandbox_set_state(sandbox, SANDBOX_STOPPED, "ended while the supervisor was away");
+        sandbox_set_state(sandbox, SANDBOX_STOPPED);
     }
     if (state != SANDBOX_REMOVING)
         cgroup_remove(&sandbox->supervisor->cgroups, sandbox->id, NULL);

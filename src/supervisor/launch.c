@@ -283,13 +283,24 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
         log_warning("sandbox %s: its init refused the supervisor: %s", sandbox->id, err->message);
 }
 
+/* What an init says is a hint, and about itself only. */
+static void on_init_event(struct rpc *rpc, const char *name, json_t *event)
+{
+    struct sandbox *sandbox = rpc->userdata;
+    json_t *count = json_object_get(event, "count");
+
+    if (str_equal(name, "memory.oom_kills") && json_is_integer(count) &&
+        json_integer_value(count) > sandbox->oom_kills)
+        sandbox->oom_kills = json_integer_value(count);
+}
+
 int sandbox_connect_init(struct sandbox *sandbox, struct error *err)
 {
     int fd = ipc_connect(sandbox->run_dir_fd, "init.sock", err);
 
     if (fd < 0)
         return fd;
-    rpc_init(&sandbox->init, fd, NULL, sandbox);
+    rpc_init(&sandbox->init, fd, on_init_event, sandbox);
     int r = rpc_call(&sandbox->init, "hello", json_pack("{s:s}", "role", "supervisor"), NULL, 0,
                      on_hello, sandbox, NULL, err);
     if (r == 0)

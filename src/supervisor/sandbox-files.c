@@ -33,11 +33,11 @@ int sandbox_save_config(const struct sandbox *sandbox, struct error *err)
 
 int sandbox_save_state(const struct sandbox *sandbox, struct error *err)
 {
-    cleanup_json json_t *state =
-        json_pack("{s:s, s:s, s:i, s:i, s:I, s:I}", "state", sandbox_state_name(sandbox->state),
-                  "cause", sandbox->cause, "generation", (int)sandbox->generation, "init_pid",
-                  (int)sandbox->init_pid, "init_start_time", (json_int_t)sandbox->init_start_time,
-                  "started_at", (json_int_t)sandbox->started_at);
+    cleanup_json json_t *state = json_pack(
+        "{s:s, s:o, s:i, s:i, s:I, s:I}", "state", sandbox_state_name(sandbox->state), "cause",
+        cause_to_json(&sandbox->cause), "generation", (int)sandbox->generation, "init_pid",
+        (int)sandbox->init_pid, "init_start_time", (json_int_t)sandbox->init_start_time,
+        "started_at", (json_int_t)sandbox->started_at);
 
     if (!state)
         return error_oom(err);
@@ -120,12 +120,11 @@ static void read_state(struct sandbox *sandbox)
     cleanup_json json_t *file = NULL;
 
     if (file_read_json(sandbox->run_dir_fd, "state.json", FILE_MAX_BYTES, &file, NULL) < 0) {
-        snprintf(sandbox->cause, sizeof(sandbox->cause), "the machine was restarted");
+        cause_set(&sandbox->cause, CAUSE_REBOOT, NULL, "the machine was restarted");
         return;
     }
-    const char *cause = json_string_value(json_object_get(file, "cause"));
     sandbox->state = state_from_name(json_string_value(json_object_get(file, "state")));
-    snprintf(sandbox->cause, sizeof(sandbox->cause), "%s", cause ? cause : "");
+    cause_from_json(&sandbox->cause, json_object_get(file, "cause"));
     sandbox->generation = (unsigned int)json_integer_value(json_object_get(file, "generation"));
     sandbox->init_pid = (pid_t)json_integer_value(json_object_get(file, "init_pid"));
     sandbox->init_start_time =

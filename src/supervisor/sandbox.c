@@ -93,6 +93,7 @@ void sandbox_free(struct sandbox *sandbox)
     close_incarnation(sandbox);
     close_and_forget(&sandbox->dir_fd);
     close_and_forget(&sandbox->run_dir_fd);
+    cause_clear(&sandbox->cause);
     json_decref(sandbox->spec);
     json_decref(sandbox->layers);
     free(sandbox);
@@ -105,11 +106,12 @@ json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
                          sandbox_state_name(sandbox->state));
     struct limits limits = limits_resolved(&sandbox->limits);
     json_t *value =
-        json_pack("{s:s, s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
-                  sandbox_state_name(sandbox->state), "cause", sandbox->cause, "limits",
-                  limits_to_json(&limits), "generation", (int)sandbox->generation, "created_at",
+        json_pack("{s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
+                  sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits),
+                  "generation", (int)sandbox->generation, "created_at",
                   (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
-    if (value && json_object_update_missing(value, sandbox->spec) < 0) {
+    if (value && (json_object_update_new(value, cause_to_json(&sandbox->cause)) < 0 ||
+                  json_object_update_missing(value, sandbox->spec) < 0)) {
         json_decref(value);
         return NULL;
     }
@@ -126,7 +128,8 @@ static void answer_waiter(struct sandbox *sandbox, struct request *request)
     struct error err = ERROR_NONE;
 
     if (sandbox->state == SANDBOX_FAILED) {
-        error_set_code(&err, EIO, "sandbox_failed", "sandbox %s: %s", sandbox->id, sandbox->cause);
+        error_set_code(&err, EIO, "sandbox_failed", "sandbox %s: %s", sandbox->id,
+                       sandbox->cause.text);
         request_fail(request, &err);
     } else if (sandbox->state == SANDBOX_REMOVING) {
         error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", sandbox->id);
@@ -144,16 +147,15 @@ static void answer_waiters(struct sandbox *sandbox)
     sandbox->n_waiters = 0;
 }
 
-void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state, const char *cause)
+void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state)
 {
     struct error err = ERROR_NONE;
 
     sandbox->state = state;
-    snprintf(sandbox->cause, sizeof(sandbox->cause), "%s", cause);
     if (sandbox_save_state(sandbox, &err) < 0)
         log_error("sandbox %s: %s", sandbox->id, err.message);
-    log_info("sandbox %s: %s%s%s", sandbox->id, sandbox_state_name(state), cause[0] ? ": " : "",
-             cause);
+    log_info("sandbox %s: %s%s%s", sandbox->id, sandbox_state_name(state),
+             sandbox->cause.word ? ": " : "", sandbox->cause.text);
     clients_announce(sandbox->supervisor, sandbox_to_json(sandbox, false),
                      sandbox_to_json(sandbox, true));
     if (is_lasting(state))
@@ -272,7 +274,8 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
     (void)source;
     (void)usec;
     if (sandbox->state == SANDBOX_CREATING)
-        snprintf(sandbox->cause, sizeof(sandbox->cause), "did not start within 20 s");
+        cause_set(&sandbox->cause, CAUSE_TIMEOUT, NULL, "did not start within %d s",
+                  (int)(START_TIMEOUT_US / 1000000));
     kill_now(sandbox);
     return 0;
 }
@@ -283,7 +286,7 @@ static void report_stage_failure(struct sandbox *sandbox)
     cleanup_json json_t *report = json_loads(sandbox->status_text, 0, NULL);
 
     if (error_from_json(&err, json_object_get(report, "error")) != 0 && err.err != EPROTO)
-        snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err.message);
+        cause_set_start_error(&sandbox->cause, &err);
 }
 
 static int on_status(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -309,13 +312,13 @@ static int on_status(sd_event_source *source, int fd, uint32_t revents, void *us
     if (ready && sandbox_connect_init(sandbox, &err) == 0) {
         drop_source(&sandbox->timer_source);
         sandbox->started_at = now_realtime_ms();
-        sandbox_set_state(sandbox, SANDBOX_RUNNING, "");
+        sandbox_set_state(sandbox, SANDBOX_RUNNING);
         if (sandbox->supervisor->stopping) /* it was asked for before the signal came */
             sandbox_stop(sandbox, 0, &err);
         return 0;
     }
     if (ready)
-        snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err.message);
+        cause_set_start_error(&sandbox->cause, &err);
     else
         report_stage_failure(sandbox);
     kill_now(sandbox);
@@ -328,7 +331,7 @@ static void finish_end(struct sandbox *sandbox);
  * the waiters. */
 static int abandon_start(struct sandbox *sandbox, const struct error *err)
 {
-    snprintf(sandbox->cause, sizeof(sandbox->cause), "%.250s", err->message);
+    cause_set_start_error(&sandbox->cause, err);
     if (sandbox->pidfd < 0 || (!sandbox->exit_source && sandbox_watch_exit(sandbox, NULL) < 0))
         finish_end(sandbox);
     else
@@ -342,7 +345,9 @@ int sandbox_start(struct sandbox *sandbox, struct error *err)
         return error_set_code(err, EBUSY, "wrong_state", "sandbox %s is %s", sandbox->id,
                               sandbox_state_name(sandbox->state));
     sandbox->generation++;
-    sandbox_set_state(sandbox, SANDBOX_CREATING, "");
+    sandbox->oom_kills = 0;
+    cause_clear(&sandbox->cause);
+    sandbox_set_state(sandbox, SANDBOX_CREATING);
     int r = sandbox_launch(sandbox, err);
     if (r == 0)
         r = sandbox_watch_exit(sandbox, err);
@@ -370,7 +375,11 @@ int sandbox_stop(struct sandbox *sandbox, int64_t grace_ms, struct error *err)
     if (sandbox->state != SANDBOX_RUNNING)
         return error_set_code(err, EBUSY, "wrong_state", "sandbox %s is %s", sandbox->id,
                               sandbox_state_name(sandbox->state));
-    sandbox_set_state(sandbox, SANDBOX_STOPPING, "");
+    if (sandbox->supervisor->stopping)
+        cause_set(&sandbox->cause, CAUSE_SHUTDOWN, NULL, "stopped as the daemon was stopped");
+    else
+        cause_set(&sandbox->cause, CAUSE_REQUEST, NULL, "stopped on request");
+    sandbox_set_state(sandbox, SANDBOX_STOPPING);
     int r =
         rpc_call(&sandbox->init, "shutdown", json_pack("{s:I}", "grace_ms", (json_int_t)grace_ms),
                  NULL, 0, ignore_reply, NULL, NULL, err);
@@ -404,7 +413,6 @@ static void finish_end(struct sandbox *sandbox)
     struct supervisor *supervisor = sandbox->supervisor;
     struct error err = ERROR_NONE;
     bool failed = sandbox->state == SANDBOX_CREATING;
-    char cause[sizeof(sandbox->cause)];
 
     int r = cgroup_remove(&supervisor->cgroups, sandbox->id, &err);
     if (r == -EBUSY && set_timer(sandbox, CGROUP_RETRY_US, on_cgroup_retry) >= 0)
@@ -416,12 +424,7 @@ static void finish_end(struct sandbox *sandbox)
         finish_removal(sandbox);
         return;
     }
-    const char *reason = sandbox->state == SANDBOX_STOPPING ? "stopped on request"
-                         : sandbox->cause[0]                ? sandbox->cause
-                         : failed ? "its first process ended before it was ready"
-                                  : "its first process was killed";
-    snprintf(cause, sizeof(cause), "%s", reason);
-    sandbox_set_state(sandbox, failed ? SANDBOX_FAILED : SANDBOX_STOPPED, cause);
+    sandbox_set_state(sandbox, failed ? SANDBOX_FAILED : SANDBOX_STOPPED);
     supervisor_check_stopped(supervisor);
 }
 
@@ -433,14 +436,31 @@ static int on_cgroup_retry(sd_event_source *source, uint64_t usec, void *userdat
     return 0;
 }
 
+/* `info`: NULL when not known. Before its group is removed. */
+static void explain_end(struct sandbox *sandbox, const siginfo_t *info)
+{
+    struct cgroup_stats stats;
+
+    cgroup_stats(&sandbox->supervisor->cgroups, sandbox->id, &stats);
+    if (info)
+        cause_set_init_end(&sandbox->cause, info->si_code, info->si_status, sandbox->oom_kills,
+                           &stats);
+    else
+        cause_set_lost(&sandbox->cause,
+                       "its first process ended; how is not known, since an earlier daemon started "
+                       "it",
+                       &stats);
+}
+
 static int on_init_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     struct sandbox *sandbox = userdata;
-    siginfo_t info;
+    siginfo_t info = {0};
 
     (void)source;
     (void)revents;
-    waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG); /* not our child after an adoption */
+    /* Not our child after an adoption. */
+    bool known = waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid > 0;
     drop_source(&sandbox->exit_source);
     if (sandbox->status_fd >= 0) { /* its last words */
         ssize_t n = read(sandbox->status_fd, sandbox->status_text + sandbox->status_length,
@@ -450,6 +470,8 @@ static int on_init_exit(sd_event_source *source, int fd, uint32_t revents, void 
         if (n > 0 || sandbox->status_length > 0)
             report_stage_failure(sandbox);
     }
+    if (!sandbox->cause.word)
+        explain_end(sandbox, known ? &info : NULL);
     kill_now(sandbox);
     finish_end(sandbox);
     return 0;
@@ -469,7 +491,8 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
         return error_set_code(err, ENOENT, "sandbox_not_found", "sandbox %s is being removed",
                               sandbox->id);
     bool alive = sandbox->exit_source != NULL || sandbox->timer_source != NULL;
-    sandbox_set_state(sandbox, SANDBOX_REMOVING, "");
+    cause_clear(&sandbox->cause);
+    sandbox_set_state(sandbox, SANDBOX_REMOVING);
     answer_waiters(sandbox);
     if (request)
         sandbox->waiters[sandbox->n_waiters++] = request;

@@ -4,9 +4,10 @@
  *   creating -> running -> stopping -> stopped -> creating ...
  *   creating -> failed,  any -> removing -> (gone)
  *
- * `stopped` and `failed` carry a cause. */
+ * `stopped` and `failed` carry a cause (cause.h), which `stopping` announces. */
 #pragma once
 
+#include "supervisor/cause.h"
 #include "supervisor/supervisor.h"
 
 #include "base/id.h"
@@ -27,9 +28,10 @@ struct sandbox {
     struct supervisor *supervisor;
     char id[SANDBOX_ID_LENGTH + 1];
     enum sandbox_state state;
-    char cause[256];
-    json_t *spec;   /* template, name, env, labels, owner, egress, policy */
-    json_t *layers; /* template names, lowest first */
+    struct sandbox_cause cause; /* why it does not run, or is about to end */
+    int64_t oom_kills;          /* of processes other than its init, as far as it has told */
+    json_t *spec;               /* template, name, env, labels, owner, egress, policy */
+    json_t *layers;             /* template names, lowest first */
     struct limits limits;
     unsigned int slot;              /* number of its id range and of its network */
     int64_t created_at, started_at; /* ms since the epoch */
@@ -85,8 +87,9 @@ void sandbox_empty_trash(struct supervisor *supervisor);
 
 struct sandbox *sandbox_alloc(struct supervisor *supervisor, const char *id);
 void sandbox_free(struct sandbox *sandbox);
-/* Sets, saves and announces a state; answers the waiters when it is a lasting one. */
-void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state, const char *cause);
+/* Sets, saves and announces a state with the present cause; answers the waiters when it is a
+ * lasting one. */
+void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state);
 
 /* launch.c: clones the stage; sets init_pid, pidfd, netns_fd, status_fd. */
 int sandbox_launch(struct sandbox *sandbox, struct error *err);

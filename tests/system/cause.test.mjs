@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { Instance } from './harness.mjs';
+import { Instance, until } from './harness.mjs';
 
 const MIB = 1 << 20;
 const limits = { memory: 192 * MIB, pids: 48 };
@@ -185,4 +185,113 @@ test('the dev server tells its cause in the same words', async () => {
     assert.equal(missing.cause, 'spawn_failed');
     assert.match(missing.cause_text, /\/no\/such/);
     await daemon.ok('DELETE', dev);
+});
+
+// ---- sandboxes
+
+// The pid on the host of a sandbox's init.
+function initOf(sandbox) {
+    const found = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {
+        try {
+            return fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(sandbox)
+                && /^NSpid:\s.*\b1$/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+        } catch {
+            return false;
+        }
+    });
+    assert.ok(found, `the init of ${sandbox}`);
+    return Number(found);
+}
+
+const cause = ({ state, cause, cause_text, cause_detail }) => ({ state, cause, cause_text, cause_detail });
+const shown = async (sandbox) => cause(await daemon.ok('GET', `/v1/sandboxes/${sandbox}`));
+const end = (sandbox) => until('its end is told', async () => {
+    const found = await shown(sandbox);
+    return found.state !== 'running' && found.state !== 'stopping' && found;
+});
+
+// A new sandbox with a command that runs in it, and the answer to that.
+async function busy() {
+    const sandbox = await daemon.create({ limits });
+    assert.deepEqual(cause(sandbox), { state: 'running', cause: null, cause_text: null, cause_detail: null });
+    const stream = await daemon.stream(sandbox.id, { argv: ['/bin/sh', '-c', 'echo up; sleep 100'] });
+    await stream.outputs(/up/);
+    return { id: sandbox.id, stream };
+}
+
+test('a sandbox that was stopped, with what ran in it', async () => {
+    const { id: sandbox, stream } = await busy();
+    await daemon.ok('POST', `/v1/sandboxes/${sandbox}/stop`);
+    const command = told(await stream.ended);
+    assert.equal(command.cause, 'sandbox');
+    assert.equal(command.cause_text, 'killed by SIGTERM: the sandbox was stopped');
+    assert.deepEqual(await shown(sandbox),
+        { state: 'stopped', cause: 'request', cause_text: 'stopped on request', cause_detail: {} });
+    const inspect = await daemon.cli(['inspect', sandbox]);
+    assert.match(inspect.stdout, /^cause_text\s+stopped on request$/m);
+    const url = await daemon.cli(['url', sandbox]);
+    assert.match(url.stderr, /stopped on request/);
+
+    assert.equal((await daemon.ok('POST', `/v1/sandboxes/${sandbox}/start`)).cause, null);
+    await daemon.remove(sandbox);
+});
+
+test('a sandbox whose init was killed from the host', async () => {
+    const { id: sandbox, stream } = await busy();
+    process.kill(initOf(sandbox), 'SIGKILL');
+    assert.deepEqual(await end(sandbox), {
+        state: 'stopped', cause: 'signal', cause_text: 'its first process was killed by SIGKILL from the host',
+        cause_detail: { signal: 'SIGKILL', sender: 'host' },
+    });
+    await assert.rejects(stream.ended, (error) => error.code === 'sandbox_ended' && /SIGKILL from the host/.test(error.message));
+    await daemon.remove(sandbox);
+});
+
+test('a sandbox whose init was killed for memory; what was killed before does not count', async () => {
+    const { id: sandbox } = await daemon.create({ limits });
+    assert.equal((await daemon.exec(sandbox, ['node', '-e', HOG])).cause, 'oom');
+    // The kernel takes the process with the highest score. The host makes that the init: most of the memory is no
+    // process's, but in files of /tmp.
+    const hog = await daemon.stream(sandbox, {
+        argv: ['/bin/sh', '-c', `echo 0 > /proc/self/oom_score_adj;
+            dd if=/dev/zero of=/tmp/fill bs=1M count=80 2>/dev/null; echo up; read line; exec node -e "${HOG}"`], stdin: true,
+    });
+    await hog.outputs(/up/);
+    fs.writeFileSync(`/proc/${initOf(sandbox)}/oom_score_adj`, '1000');
+    hog.send('go\n');
+    await assert.rejects(hog.ended, (error) =>
+        error.code === 'sandbox_ended' && /out of memory \(peak \d+ MiB of 192 MiB\)/.test(error.message));
+    const dead = await end(sandbox);
+    assert.equal(dead.cause, 'oom');
+    assert.equal(dead.cause_detail.sender, 'kernel');
+    assert.equal(dead.cause_detail.memory_limit_bytes, limits.memory);
+
+    await daemon.ok('POST', `/v1/sandboxes/${sandbox}/start`);
+    assert.equal((await daemon.exec(sandbox, ['node', '-e', HOG])).cause, 'oom');
+    process.kill(initOf(sandbox), 'SIGKILL');
+    assert.equal((await end(sandbox)).cause, 'signal');
+    await daemon.remove(sandbox);
+});
+
+test('an end that the daemon did not see is not made up; a cause survives the daemon', async () => {
+    const [seen, unseen, stopped] = [await busy(), await busy(), await busy()];
+    await daemon.ok('POST', `/v1/sandboxes/${stopped.id}/stop`);
+    const init = initOf(unseen.id);
+    await daemon.killDaemon();
+    process.kill(init, 'SIGKILL');
+    await until('the init is gone', () => !fs.existsSync(`/proc/${init}`) || /^State:\sZ/m.test(fs.readFileSync(`/proc/${init}/status`, 'utf8')));
+    await daemon.startDaemon();
+
+    const lost = await shown(unseen.id);
+    assert.equal(lost.state, 'stopped');
+    assert.equal(lost.cause, 'lost');
+    assert.equal(lost.cause_text, 'ended while the daemon was away; how is not known');
+    assert.equal((await shown(stopped.id)).cause, 'request');
+
+    assert.equal((await shown(seen.id)).state, 'running');
+    process.kill(initOf(seen.id), 'SIGKILL');
+    const adopted = await end(seen.id);
+    assert.equal(adopted.cause, 'lost');
+    assert.match(adopted.cause_text, /how is not known/);
+    for (const { id: sandbox } of [seen, unseen, stopped]) await daemon.remove(sandbox);
 });

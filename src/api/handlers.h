@@ -18,6 +18,7 @@ HANDLER(sandbox_stats);
 
 /* system.c */
 HANDLER(system_version);
+HANDLER(system_doctor);
 HANDLER(system_alive);
 HANDLER(system_ready);
 

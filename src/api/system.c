@@ -20,6 +20,27 @@ HANDLER(system_version)
     return 0;
 }
 
+static void on_doctor(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+
+    (void)fds;
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply(request, 200, json_incref(result));
+}
+
+HANDLER(system_doctor)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    supervisor_call(request->api->supervisor, "host.doctor", json_object(), CALL_REPEATABLE,
+                    on_doctor, request);
+    return 0;
+}
+
 HANDLER(system_alive)
 {
     (void)query;

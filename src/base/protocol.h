@@ -53,6 +53,9 @@
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
  *                             "pids_refused","oom_kills","io_read_bytes","io_write_bytes",
  *                             "network_rx_bytes","network_tx_bytes"}; -1: not known
+ * host.doctor      api        -> {"checks":[{"name","status":"active"|"degraded"|"absent"|"unknown",
+ *                             "detail","advice" (string|null),"required"}]}: the isolation that is
+ *                             in force, as the kernel tells it
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the

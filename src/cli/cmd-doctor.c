@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "base/str.h"
+#include "cli/table.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -140,15 +141,61 @@ static bool check_system(void)
                  "see the lines above");
 }
 
+/* One line a hold; false when a required one is not in force. */
+static bool print_isolation(const json_t *checks)
+{
+    const char *const headers[] = {"ISOLATION", "STATUS", "DETAIL", NULL};
+    cleanup_table struct table table;
+    bool good = true;
+    size_t i;
+    json_t *entry;
+
+    table_init(&table, headers);
+    json_array_foreach(checks, i, entry)
+    {
+        const char *advice = member(entry, "advice");
+        cleanup_free char *detail = str_format("%s%s%s", member(entry, "detail"),
+                                               advice ? " -> " : "", advice ? advice : "");
+        table_add(&table, member(entry, "name"));
+        table_add(&table, member(entry, "status"));
+        table_add(&table, detail);
+        good = good && !(advice && json_is_true(json_object_get(entry, "required")));
+    }
+    table_print(&table, stdout, false);
+    return good;
+}
+
+static int doctor_json(struct cli *cli)
+{
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *report = NULL;
+
+    if (client_json(&cli->client, "GET", "/v1/doctor", NULL, &report, &err) < 0)
+        return cli_fail(cli, &err);
+    return cli_print_json(cli, report);
+}
+
+static bool check_isolation(struct cli *cli)
+{
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *report = NULL;
+
+    if (client_json(&cli->client, "GET", "/v1/doctor", NULL, &report, &err) < 0)
+        return check("isolation", false, err.message, "ask as an admin");
+    return print_isolation(json_object_get(report, "checks"));
+}
+
 int cmd_doctor(struct cli *cli, char **args, int n_args)
 {
-    bool good = check_daemon(cli);
-
     (void)args;
     (void)n_args;
+    if (cli->options.json)
+        return doctor_json(cli);
+    bool good = check_daemon(cli);
     if (good) {
         good = check_ready(cli);
         good = check_templates(cli) && good;
+        good = check_isolation(cli) && good;
     }
     if (!cli->client.socket)
         return good ? EXIT_OK : cli->client.failure;

@@ -296,6 +296,11 @@ int network_link_remove(struct network *network, const char *id, struct error *e
     return delete_link(name, err);
 }
 
+const char *network_table(const struct network *network)
+{
+    return network->table;
+}
+
 int network_remove_table(struct network *network, struct error *err)
 {
     return nft_table_remove(network->table, err);

@@ -29,6 +29,9 @@ int network_link_create(struct network *network, const char *id, unsigned int sl
  * worker process, never from the event loop. */
 int network_link_remove(struct network *network, const char *id, struct error *err);
 
+/* The name of our table. */
+const char *network_table(const struct network *network);
+
 /* Deletes our table. */
 int network_remove_table(struct network *network, struct error *err);
 

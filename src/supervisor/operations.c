@@ -4,6 +4,7 @@
  */
 #include "supervisor/operations.h"
 
+#include "supervisor/doctor.h"
 #include "supervisor/network.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -394,6 +395,17 @@ static const struct field name_fields[] = {
     {"name", FIELD_STRING, offsetof(struct name_params, name), 1, 64, true, NULL},
 };
 
+static int op_doctor(struct request *request, void *params, struct error *err)
+{
+    json_t *checks = doctor_report(supervisor_of(request));
+
+    (void)params;
+    if (!checks)
+        return error_oom(err);
+    request_reply(request, json_pack("{s:o}", "checks", checks), NULL, 0);
+    return 0;
+}
+
 static int op_template_list(struct request *request, void *params, struct error *err)
 {
     json_t *list = template_list(supervisor_of(request), err);
@@ -436,6 +448,7 @@ const struct server_op operations[] = {
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
+    {"host.doctor", ROLE_API, STATE_READY, NULL, 0, 0, op_doctor},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

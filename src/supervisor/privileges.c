@@ -38,6 +38,21 @@ static bool is_kept(cap_value_t capability)
     return false;
 }
 
+uint64_t privileges_kept(void)
+{
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < ELEMENTS(kept); i++)
+        mask |= UINT64_C(1) << kept[i].capability;
+    return mask;
+}
+
+uint64_t privileges_of_init(void)
+{
+    return UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_SETPCAP |
+           UINT64_C(1) << CAP_KILL;
+}
+
 int privileges_drop(struct error *err)
 {
     cap_t set = cap_get_proc();

@@ -500,6 +500,16 @@ unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
     return 0;
 }
 
+pid_t program_pid(const struct supervisor *supervisor, int i)
+{
+    return supervisor->programs[i].pidfd >= 0 ? supervisor->programs[i].pid : 0;
+}
+
+const char *program_name(const struct supervisor *supervisor, int i)
+{
+    return supervisor->programs[i].name;
+}
+
 static int find_user(struct program *program, const char *name, struct error *err)
 {
     struct passwd *user = getpwnam(name);

@@ -29,4 +29,8 @@ int program_hello(struct supervisor *supervisor, unsigned int role, json_t *name
 /* The role of a connection that comes from `uid`, or 0. */
 unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid);
 
+/* For reports: 0 <= i < PROGRAMS; 0 when it does not run. */
+pid_t program_pid(const struct supervisor *supervisor, int i);
+const char *program_name(const struct supervisor *supervisor, int i);
+
 void programs_free(struct supervisor *supervisor);

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/passed-fds.h"
+#include "base/sanitizer.h"
 
 #include <errno.h>
 #include <seccomp.h>
@@ -44,7 +45,7 @@ static const struct confine_call common[] = {
     {.name = "tgkill"}, /* abort */
     {.name = "exit"},
     {.name = "exit_group"},
-#ifdef __SANITIZE_ADDRESS__ /* its report and its search for leaks at the end */
+#ifdef WITH_SANITIZER /* its report and its search for leaks at the end */
     {.name = "clone"},
     {.name = "ptrace"},
     {.name = "wait4"},
@@ -72,7 +73,7 @@ static const char *const fatal[] = {
     "bpf",         "init_module",      "kexec_load", "finit_module",   "perf_event_open",
     "userfaultfd", "keyctl",           "add_key",    "request_key",    "open_by_handle_at",
     "pidfd_getfd", "setuid",           "setresuid",  "io_uring_setup", "process_vm_writev",
-#ifndef __SANITIZE_ADDRESS__
+#ifndef WITH_SANITIZER
     "ptrace",      "process_vm_readv",
 #endif
 };

@@ -4,6 +4,7 @@
 #include "supervisor/jail.h"
 
 #include "base/cleanup.h"
+#include "base/sanitizer.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -95,7 +96,7 @@ static int make_inside(const struct jail *jail, struct error *err)
     int r = bind_inside(jail->run_dir, "/supervisor", QUIET | MS_RDONLY, err);
     if (r == 0 && jail->data_dir)
         r = bind_inside(jail->data_dir, jail->data_dir, QUIET, err);
-#ifdef __SANITIZE_ADDRESS__ /* LeakSanitizer lists the threads */
+#ifdef WITH_SANITIZER /* LeakSanitizer lists the threads */
     if (r == 0)
         r = bind_inside("/proc", "/proc", QUIET | MS_RDONLY, err);
 #endif

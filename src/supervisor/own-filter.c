@@ -3,6 +3,7 @@
 #include "supervisor/own-filter.h"
 
 #include "base/cleanup.h"
+#include "base/sanitizer.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -51,7 +52,7 @@ static const char *const host[] = {
     "fanotify_init",
     "kcmp",
     "process_vm_writev",
-#ifndef __SANITIZE_ADDRESS__ /* LeakSanitizer stops the other threads with them */
+#ifndef WITH_SANITIZER /* LeakSanitizer stops the other threads with them */
     "ptrace",
     "process_vm_readv",
 #endif

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/id.h"
+#include "base/spec.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -109,6 +110,8 @@ static int on_body(struct http_request *request, const void *data, size_t length
         return error_set_code(err, EFBIG, "body_too_large", "the body may have at most %lld bytes",
                               (long long)max);
     int r = fd_write_all(upload->fd, data, length);
+    if (r == -ENOSPC || r == -EDQUOT)
+        return error_disk_full(err, r, upload->query->path);
     return r < 0 ? error_sys(err, r, "writing `%s`", upload->query->path) : 0;
 }
 

@@ -189,3 +189,12 @@ json_t *limits_to_json(const struct limits *limits)
     }
     return TAKE_PTR(object);
 }
+
+int error_disk_full(struct error *err, int errnum, const char *path)
+{
+    bool tmp = strncmp(path, "/tmp", 4) == 0 && (path[4] == '/' || path[4] == '\0');
+
+    return error_set_code(err, errnum, "disk_full", "writing `%.256s`: %s", path,
+                          tmp ? "/tmp of the sandbox is full (limits.tmp)"
+                              : "the disk of the sandbox is full (limits.disk, limits.inodes)");
+}

@@ -99,3 +99,7 @@ json_t *limits_to_json(const struct limits *limits);
 
 /* A template or policy name: 1 to 64 of [a-z0-9._-], beginning with a letter or digit. */
 bool resource_name_valid(const char *name);
+
+/* A write to `path` inside a sandbox failed with ENOSPC or EDQUOT: code "disk_full", the message
+ * names the limits that bound it there. */
+int error_disk_full(struct error *err, int errnum, const char *path);

@@ -74,6 +74,7 @@ json_t *cli_limits_body(const struct options *options);
 
 json_t *cli_sandbox_body(const struct cli *cli, const char *template);
 
+int cmd_ps(struct cli *cli, char **args, int n_args);
 int cmd_up(struct cli *cli, char **args, int n_args);
 int cmd_ls(struct cli *cli, char **args, int n_args);
 int cmd_inspect(struct cli *cli, char **args, int n_args);

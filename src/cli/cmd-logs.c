@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "cli/text.h"
 
 #include <string.h>
 
@@ -22,6 +23,21 @@ static char *log_suffix(const char *source)
                : strdup("/logs");
 }
 
+/* After the log of a dev server that does not run: why not. */
+static void print_crash(struct cli *cli, const char *which)
+{
+    cleanup_free char *path = NULL;
+    cleanup_json json_t *service = NULL;
+
+    if (cli_sandbox_path(cli, which, "/dev-server", &path, NULL) < 0 ||
+        client_json(&cli->client, "GET", path, NULL, &service, NULL) < 0)
+        return;
+    const char *state = member(service, "state"), *cause = member(service, "cause_text");
+    cleanup_free char *shown = cause ? text_printable(cause) : NULL;
+    if (str_equal(state, "crashed") && shown)
+        cli_progress(cli, "auracode: the dev server crashed: %s", shown);
+}
+
 int cmd_logs(struct cli *cli, char **args, int n_args)
 {
     const struct options *options = &cli->options;
@@ -37,5 +53,7 @@ int cmd_logs(struct cli *cli, char **args, int n_args)
     query = cli_query(path, "source", process ? NULL : options->source, "since", options->since,
                       "follow", options->follow ? "true" : NULL, NULL);
     r = query ? client_get(&cli->client, query, NULL, write_out, NULL, &err) : error_oom(&err);
+    if (r >= 0 && !process && !options->follow)
+        print_crash(cli, args[0]);
     return r < 0 ? cli_fail(cli, &err) : EXIT_OK;
 }

@@ -122,6 +122,8 @@ const struct verb verbs[] = {
      "auracode exec shop npm test\nauracode exec -it shop bash\n"
      "tar c src | auracode exec -i shop tar x",
      ARGS(2, INT_MAX), .stop_at_first = true, .run = cmd_exec},
+    {"ps", "list a sandbox's processes, also those that ended lately, and why", "SANDBOX",
+     ARGS(1, 1), .run = cmd_ps},
     {"logs", "print a sandbox's logs", "SANDBOX", TABLE(logs_options), "auracode logs -f shop",
      ARGS(1, 1), .run = cmd_logs},
     {"cp", "copy files into and out of sandboxes", "FROM TO", TABLE(cp_options),

@@ -5,6 +5,7 @@
 #include "init/cause.h"
 
 #include "init/forbidden.h"
+#include "init/oom.h"
 #include "init/process-io.h"
 
 #include "base/cleanup.h"
@@ -16,15 +17,8 @@
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
-/* A large victim takes its time to die, the more so with little CPU. */
-#define OOM_SETTLE_MS 5000
 /* A file system with less room than this refuses the next write of any size. */
 #define FULL_BYTES (256u * 1024u)
-
-static struct {
-    int64_t seen, accounted;
-    struct timer settle;
-} oom;
 
 static const char *const words[] = {
     [CAUSE_EXITED] = "exited",   [CAUSE_SIGNAL] = "signal", [CAUSE_TIMEOUT] = "timeout",
@@ -100,48 +94,13 @@ static json_t *limits_json(const struct cause *cause)
     return list;
 }
 
-/* OOM kills */
-
-static void on_settled(struct timer *timer)
-{
-    (void)timer;
-    oom.accounted = oom.seen;
-}
-
-static void observe(const struct counters *counters)
-{
-    if (counters->oom_kills <= oom.seen)
-        return;
-    oom.seen = counters->oom_kills;
-    oom.settle.handler = on_settled;
-    timer_set(&oom.settle, OOM_SETTLE_MS);
-    conn_broadcast(ROLE_SUPERVISOR, json_pack("{s:s, s:I}", "event", "memory.oom_kills", "count",
-                                              (json_int_t)oom.seen));
-}
-
-void cause_observe(void)
-{
-    struct counters counters;
-
-    counters_read(&counters);
-    observe(&counters);
-}
-
-static bool take_oom_kill(void)
-{
-    if (oom.accounted >= oom.seen)
-        return false;
-    oom.accounted++;
-    return true;
-}
-
 /* Life and end */
 
 void cause_begin(struct cause *cause, int64_t timeout_ms)
 {
     *cause = (struct cause){.timeout_ms = timeout_ms};
     counters_read(&cause->before);
-    observe(&cause->before);
+    oom_observe(&cause->before);
 }
 
 void cause_requested(struct cause *cause, int signal)
@@ -162,7 +121,7 @@ static enum cause_word word_of(const struct cause *cause)
         return CAUSE_TIMEOUT;
     if (cause->requested & 1ull << (signal - 1))
         return CAUSE_REQUEST;
-    if (signal == SIGKILL && take_oom_kill())
+    if (signal == SIGKILL && oom_take_kill())
         return CAUSE_OOM;
     if (cause->sandbox_stopped && (signal == SIGTERM || signal == SIGKILL))
         return CAUSE_SANDBOX;
@@ -173,7 +132,7 @@ void cause_end(struct cause *cause, int status)
 {
     cause->status = status;
     counters_read(&cause->after);
-    observe(&cause->after);
+    oom_observe(&cause->after);
     cause->limits_hit = limits_of(cause);
     cause->word = word_of(cause);
 }

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "init/counters.h"
-#include "init/loop.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -50,10 +49,6 @@ void cause_begin(struct cause *cause, int64_t timeout_ms);
 void cause_requested(struct cause *cause, int signal);
 /* After waitpid. */
 void cause_end(struct cause *cause, int status);
-
-/* Looks at the OOM counter, so that a kill of now is not taken for the end of a process later; to
- * be called from time to time while anything runs. */
-void cause_observe(void);
 
 /* One sentence without a subject: "exited with code 1", "killed: out of memory (peak …)". */
 void cause_describe(const struct cause *cause, char *ret_text, size_t size);

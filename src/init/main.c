@@ -4,6 +4,7 @@
 #include "init/boot.h"
 #include "init/conn.h"
 #include "init/counters.h"
+#include "init/oom.h"
 #include "init/process-io.h"
 
 #include "base/cleanup.h"
@@ -103,8 +104,10 @@ int main(void)
     fd_set_cloexec(BOOT_FD_STATUS, true);
     counters_open();
     r = boot_up(&err);
-    if (r >= 0)
+    if (r >= 0) {
+        oom_init();
         service_init();
+    }
     report(&err);
     return r < 0 || loop_run() < 0 ? 1 : 0;
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/protocol.h"
+#include "base/spec.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -40,6 +41,8 @@ int path_error(struct error *err, int errnum, const char *step, const char *path
     if (positive == EXDEV)
         return error_set_code(err, EXDEV, "path_outside_project",
                               "`%s` leads out of the project's folders", path);
+    if (positive == ENOSPC || positive == EDQUOT)
+        return error_disk_full(err, positive, path);
     return error_sys(err, positive, "%s `%s`", step, path);
 }
 

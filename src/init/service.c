@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "init/cause.h"
 #include "init/conn.h"
+#include "init/oom.h"
 #include "init/paths.h"
 #include "init/ports.h"
 #include "init/probe.h"
@@ -407,11 +408,13 @@ static void follow_start(void)
 static void on_poll(struct timer *timer)
 {
     struct port_set now = {.count = 0};
+    struct counters counters;
     struct error err = ERROR_NONE;
 
     (void)timer;
     arm_poll();
-    cause_observe();
+    counters_read(&counters);
+    oom_observe(&counters);
     if (ports_read(&now, &err) < 0)
         return;
     if (!ports_equal(&now, &service.ports)) {

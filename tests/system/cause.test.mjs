@@ -100,6 +100,9 @@ test('out of memory in a child of the command, which tells of it by its own exit
     assert.ok(end.limits_hit.includes('memory'));
     assert.match(end.cause_text, /^exited with code 137; limits that were hit: memory/);
     assert.equal(end.cause_detail.memory_limit_bytes, limits.memory);
+    // That kill was of no child of the init: it must not be put down to the next one that dies.
+    const next = told(await daemon.exec(id, 'sleep 0.3; kill -9 $$'));
+    assert.equal(next.cause, 'signal', JSON.stringify(next));
 });
 
 // Children until there can be no more; bash would retry for 15 s.
@@ -125,12 +128,33 @@ test('a command that cannot start for the limit of processes: the error names li
     assert.equal(told(await full.ended).cause, 'request');
 });
 
-test('a file system that is full', async () => {
-    const end = told(await daemon.exec(id, 'dd if=/dev/zero of=/dev/shm/fill bs=64k'));
-    await daemon.output(id, 'rm -f /dev/shm/fill');
+test('a file system that is full, told by a command and by the file API', async () => {
+    const small = await daemon.create({ limits: { ...limits, tmp: 2 * MIB } });
+    const end = told(await daemon.exec(small.id, 'dd if=/dev/zero of=/tmp/fill bs=64k'));
     assert.equal(end.exit_code, 1, JSON.stringify(end));
-    assert.ok(end.limits_hit.includes('shm') || end.limits_hit.includes('memory'), JSON.stringify(end));
-    assert.deepEqual(told(await daemon.exec(id, 'true')).limits_hit, []);
+    assert.equal(end.cause, 'exited');
+    assert.deepEqual(end.limits_hit, ['tmp']);
+    const shown = await daemon.cli(['exec', small.id, '--', 'sh', '-c', 'exit 4']);
+    assert.equal(shown.code, 4);
+    assert.equal(shown.stderr, 'auracode: exited with code 4; limits that were hit: tmp\n');
+
+    await daemon.output(small.id, 'rm /tmp/fill');
+    assert.deepEqual(told(await daemon.exec(small.id, 'true')).limits_hit, []);
+    const refusal = await daemon.refused('PUT', `/v1/sandboxes/${small.id}/files?path=/tmp/large`, {
+        body: Buffer.alloc(4 * MIB, 1), headers: { 'content-type': 'application/octet-stream' },
+    });
+    assert.equal(refusal.code, 'disk_full');
+    assert.equal(refusal.status, 507);
+    assert.match(refusal.message, /\/tmp\/large.*limits\.tmp/);
+    await daemon.remove(small.id);
+});
+
+test('the CLI lists how processes ended, and says nothing where there is nothing to say', async () => {
+    await daemon.ok('POST', `/v1/sandboxes/${id}/exec`, { body: { argv: ['sh', '-c', 'kill -9 $$'], background: true, name: 'x' } });
+    const row = await until('its end is listed', async () =>
+        (await daemon.cli(['ps', id])).stdout.split('\n').find((line) => /kill -9 \$\$.*killed/.test(line)));
+    assert.match(row, /^\d+\s+exited\s+\S+\s+sh -c kill -9 \$\$\s+killed by SIGKILL$/);
+    assert.equal((await daemon.cli(['exec', id, '--', 'sh', '-c', 'exit 3'])).stderr, '');
 });
 
 test('what cannot be executed is an error that names it', async () => {
@@ -179,6 +203,7 @@ test('the dev server tells its cause in the same words', async () => {
     assert.equal(crashed.cause, 'oom', JSON.stringify(crashed));
     assert.match(crashed.cause_text, /out of memory/);
     assert.equal(crashed.cause_detail.memory_limit_bytes, limits.memory);
+    assert.match((await daemon.cli(['logs', id])).stderr, /^auracode: the dev server crashed: killed: out of memory/m);
 
     await daemon.ok('PUT', dev, { body: { command: ['/no/such'], auto_restart: false } }).catch(() => {});
     const missing = await daemon.ok('GET', dev);

@@ -11,12 +11,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <nftables/libnftables.h>
 #include <pwd.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
@@ -107,6 +110,43 @@ static enum verdict check_pidfd(const struct config *config, char *ret_detail, s
     return fd < 0 ? MISSING : OK;
 }
 
+/* Each action that our filters use (seccomp(2), Linux 4.14). */
+static enum verdict check_seccomp(const struct config *config, char *ret_detail, size_t size)
+{
+    static const uint32_t actions[] = {SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ERRNO};
+    bool works = true;
+
+    (void)config;
+    for (size_t i = 0; i < ELEMENTS(actions); i++)
+        works = works && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &actions[i]) == 0;
+    snprintf(ret_detail, size, "%s", works ? "filters work" : strerror(errno));
+    return works ? OK : MISSING;
+}
+
+static enum verdict check_landlock(const struct config *config, char *ret_detail, size_t size)
+{
+    long abi =
+        syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
+
+    (void)config;
+    if (abi < 0)
+        snprintf(ret_detail, size, "%s", strerror(errno));
+    else
+        snprintf(ret_detail, size, "ABI %ld", abi);
+    return abi < 0 ? WARN : OK;
+}
+
+/* Where the roots of the programs on the network are put together (jail.h). */
+static enum verdict check_staging(const struct config *config, char *ret_detail, size_t size)
+{
+    struct stat status;
+    bool found = stat("/mnt", &status) == 0 && S_ISDIR(status.st_mode);
+
+    (void)config;
+    snprintf(ret_detail, size, "/mnt is %s", found ? "a folder" : "no folder");
+    return found ? OK : MISSING;
+}
+
 static enum verdict check_nftables(const struct config *config, char *ret_detail, size_t size)
 {
     struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
@@ -178,6 +218,9 @@ static const struct check checks[] = {
     {"cgroups", check_cgroups,
      "mount cgroup2 on /sys/fs/cgroup, or memory, cpu and pids of cgroup v1"},
     {"pidfd", check_pidfd, "Linux 5.3 or newer"},
+    {"seccomp", check_seccomp, "a kernel with CONFIG_SECCOMP_FILTER"},
+    {"landlock", check_landlock, "a kernel with CONFIG_SECURITY_LANDLOCK and lsm=landlock,..."},
+    {"staging", check_staging, "mkdir /mnt"},
     {"nftables", check_nftables, "modprobe nf_tables"},
     {"API user", check_api_user, "useradd --system auracode"},
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},

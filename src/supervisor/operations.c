@@ -417,9 +417,17 @@ static int op_template_list(struct request *request, void *params, struct error 
     return 0;
 }
 
+/* Copies at a time; deleting what was removed is not held up by it. */
+#define WORKERS_MAX 16
+
 static int op_template_create(struct request *request, void *params, struct error *err)
 {
-    return template_create(supervisor_of(request), params, request, err);
+    struct supervisor *supervisor = supervisor_of(request);
+
+    if (supervisor->workers >= WORKERS_MAX)
+        return error_set_code(err, EAGAIN, "too_many_jobs", "%u jobs run in the background already",
+                              supervisor->workers);
+    return template_create(supervisor, params, request, err);
 }
 
 static int op_template_remove(struct request *request, void *params, struct error *err)

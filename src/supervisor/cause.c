@@ -94,7 +94,7 @@ void cause_set_init_end(struct sandbox_cause *cause, int code, int status, int64
                   "its first process exited with code %d", status);
     else if (status == SIGKILL && stats->oom_kills > seen_oom_kills)
         set_oom(cause, stats);
-    else if (status == SIGKILL)
+    else if (status == SIGKILL && stats->oom_kills >= 0)
         cause_set(cause, CAUSE_SIGNAL,
                   json_pack("{s:s, s:s}", "signal", "SIGKILL", "sender", "host"),
                   "its first process was killed by SIGKILL from the host");

@@ -41,7 +41,7 @@
  * sandbox.remove   api        sandbox -> {}, once it is gone from every listing; its files are
  *                             deleted in the background
  * sandbox.connect  api proxy  sandbox -> {"generation"} + 1 descriptor: a connection to the
- *                             sandbox's init, with the asker's role set
+ *                             sandbox's init, with the asker's role set; "init_timeout" after 5 s
  * sandbox.sockets  api proxy  sandbox, inet? (0..8), inet6? (0..8) -> {} + that many non-blocking
  *                             TCP sockets, IPv4 first, made in the sandbox's network namespace,
  *                             not connected

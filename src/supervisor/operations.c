@@ -247,14 +247,18 @@ static int op_remove(struct request *request, void *params, struct error *err)
 struct handover {
     struct rpc rpc;
     struct request *request;
-    sd_event_source *source;
-    struct error err;
+    sd_event_source *source, *timer;
     bool done;
 };
+
+/* An init that hangs must not hold its askers' requests, of which a connection has a limited
+ * number. */
+#define HANDOVER_TIMEOUT_US ((uint64_t)5 * 1000 * 1000)
 
 static void handover_free(struct handover *handover)
 {
     handover->source = sd_event_source_disable_unref(handover->source);
+    handover->timer = sd_event_source_disable_unref(handover->timer);
     if (handover->rpc.ipc.fd >= 0)
         rpc_close(&handover->rpc);
     free(handover);
@@ -293,6 +297,20 @@ static int on_handover(sd_event_source *source, int fd, uint32_t revents, void *
     return 0;
 }
 
+static int on_handover_timeout(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct handover *handover = userdata;
+    struct error err = ERROR_NONE;
+
+    (void)source;
+    (void)usec;
+    error_set_code(&err, ETIMEDOUT, "init_timeout", "the sandbox's init does not answer");
+    rpc_cancel(&handover->rpc, handover->rpc.last_id);
+    request_fail(handover->request, &err);
+    handover_free(handover);
+    return 0;
+}
+
 static int op_connect(struct request *request, void *params, struct error *err)
 {
     struct supervisor *supervisor = supervisor_of(request);
@@ -313,6 +331,10 @@ static int op_connect(struct request *request, void *params, struct error *err)
     }
     if (r == 0 && event_add_ipc(supervisor->event, &handover->rpc.ipc, on_handover, handover,
                                 &handover->source) < 0)
+        r = error_oom(err);
+    if (r == 0 &&
+        sd_event_add_time_relative(supervisor->event, &handover->timer, CLOCK_MONOTONIC,
+                                   HANDOVER_TIMEOUT_US, 0, on_handover_timeout, handover) < 0)
         r = error_oom(err);
     if (r < 0) {
         if (handover->rpc.calls) /* the caller answers, not the callback */

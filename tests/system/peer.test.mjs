@@ -216,6 +216,20 @@ test('a peer that never reads is not read, and costs no memory', async () => {
     assert.ok(memory() - before < 48 << 20, `${memory() - before} bytes more`);
 });
 
+test('an init that hangs holds no request for good', async () => {
+    const peer = await Peer.connect(users.proxy, { hello: true });
+    const state = JSON.parse(fs.readFileSync(path.join(daemon.runDir, 'sandboxes', running, 'state.json'), 'utf8'));
+    const init = state.init_pid;
+    assert.match(fs.readFileSync(`/proc/${init}/comm`, 'utf8'), /auracode-/);
+    process.kill(init, 'SIGSTOP');
+    try {
+        await peer.refused('sandbox.connect', { sandbox: running }, 'init_timeout');
+    } finally {
+        process.kill(init, 'SIGCONT');
+    }
+    assert.ok((await peer.call('sandbox.connect', { sandbox: running })).ok);
+});
+
 test('a user has a few connections, not as many as it likes', async () => {
     const peer = await Peer.connect(users.proxy);
     const { open } = await peer.order({ do: 'hold', count: 20 });

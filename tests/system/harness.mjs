@@ -2,7 +2,8 @@
 // that it left nothing behind.
 //
 // Environment: AURACODE_BUILD is a build or an installation directory; AURACODE_TEMPLATES is where templates were
-// built (default /var/cache/auracode-test/templates); AURACODE_TEST_VERBOSE=1 passes the daemon's log through.
+// built (default /var/cache/auracode-test/templates); AURACODE_TEST_VERBOSE=1 passes the daemon's log through;
+// AURACODE_TEST_SLOW=10 makes every time limit ten times longer, for an emulated machine.
 // Needs root, as the daemon does.
 //
 // Instances may run side by side: each takes a slot (an abstract socket, so the kernel frees it with us), and from
@@ -20,6 +21,8 @@ import { findTraces, removeTraces } from './traces.mjs';
 export const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const build = process.env.AURACODE_BUILD ?? '/usr/local';
 export const templates = process.env.AURACODE_TEMPLATES ?? '/var/cache/auracode-test/templates';
+// How many times slower than a real one this machine is: every time limit is that much longer.
+export const slow = Number(process.env.AURACODE_TEST_SLOW ?? 1);
 const SLOTS = 64;
 const IDS_A_SLOT = 64;
 const IDS_FIRST = 0x60000000;
@@ -60,11 +63,11 @@ function account(file, ...names) {
 
 // Waits for a condition of the operating system that announces itself to nobody. For anything else there is an event.
 export async function until(what, condition, timeoutMs = 10000) {
-    const deadline = performance.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs * slow;
     for (;;) {
         const value = await condition();
         if (value) return value;
-        if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+        if (performance.now() > deadline) throw new Error(`not within ${timeoutMs * slow} ms: ${what}`);
         await new Promise((resolve) => setTimeout(resolve, 10));
     }
 }
@@ -78,7 +81,7 @@ export const once = (emitter, name) => new Promise((resolve, reject) => {
 export async function run(file, args, { stdin, env, cwd, timeoutMs = 120000 } = {}) {
     const child = spawn(file, args, { env: { ...process.env, ...env }, cwd, stdio: 'pipe' });
     const out = [], err = [];
-    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs * slow);
     child.stdout.on('data', (data) => out.push(data));
     child.stderr.on('data', (data) => err.push(data));
     child.stdin.on('error', () => {});
@@ -186,7 +189,7 @@ export class Instance {
         const payload = isJson ? JSON.stringify(body) : body;
         return new Promise((resolve, reject) => {
             const request = http.request({
-                ...target, agent, method, path: url, timeout: timeoutMs,
+                ...target, agent, method, path: url, timeout: timeoutMs * slow,
                 headers: { ...(isJson && { 'content-type': 'application/json' }), ...headers },
             }, (response) => resolve(response));
             request.on('timeout', () => request.destroy(new Error(`${method} ${url}: no answer in ${timeoutMs} ms`)));
@@ -261,7 +264,7 @@ export class Instance {
     // The dev server's service object once it is ready; fails with its last lines otherwise.
     async devServer(id, body = {}) {
         await this.ok('PUT', `/v1/sandboxes/${id}/dev-server`, { body });
-        const service = await this.ok('GET', `/v1/sandboxes/${id}/dev-server?wait=ready&timeout_ms=60000`);
+        const service = await this.ok('GET', `/v1/sandboxes/${id}/dev-server?wait=ready&timeout_ms=${60000 * slow}`);
         assert.equal(service.state, 'ready', JSON.stringify(service));
         return service;
     }

@@ -25,8 +25,7 @@ count() {
 
 # A failed assertion on megabytes prints them all, twice.
 shorten() {
-    awk -v most=500 'NR <= most { print substr($0, 1, 300); fflush() }
-        END { if (NR > most) printf "... %d lines left out\n", NR - most }'
+    sed -u -e '500s/.*/... the rest is left out/' -e '501,$d' -e 's/^\(.\{300\}\).*/\1/'
 }
 
 # node_tests FILE WHAT: a file that was killed has failed once more.

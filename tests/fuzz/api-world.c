@@ -28,6 +28,8 @@ static struct api api = {.admin_gid = (gid_t)-1};
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static struct ipc supervisor;
 static int file = -1; /* what init answers are sent with */
+static const char file_text[] =
+    "{\"scripts\":{\"dev\":\"vite\"},\"devDependencies\":{\"vite\":\"5\"}}";
 
 static struct {
     struct ipc init;
@@ -74,7 +76,7 @@ void api_world_open(void)
     ipc_init(&supervisor, fds[0]);
     api.dev_waiters = dev_waiters_new(&api);
     api.inits = inits_new(&api);
-    file = memfd_sealed("file", "0123456789", 10, &err);
+    file = memfd_sealed("file", file_text, sizeof(file_text) - 1, &err);
     if (!api.dev_waiters || !api.inits || file < 0 ||
         store_open(api.config.database_url, &api.store, &err) < 0 || http_new(&api, &err) < 0 ||
         http_listen(api.http, listener.fd = listen_here(), true, &err) < 0 ||

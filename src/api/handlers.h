@@ -61,7 +61,12 @@ json_t *sandbox_to_client(const struct api *api, json_t *sandbox);
 char *sandbox_url(const struct api *api, const char *id, unsigned int port);
 
 /* The supervisor's or an init's answer as it is: replies with `member` of it (NULL: with all of it)
- * and the status 200. `userdata` is the request. */
-struct ipc_fds;
+ * and the status 200. */
 void reply_with_result(struct http_request *request, const char *member, json_t *result,
                        const struct error *err);
+
+/* Callbacks of calls whose `userdata` is the request: all of the result with status 200, or nothing
+ * of it with 204. */
+struct ipc_fds;
+void answer_whole(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
+void answer_empty(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);

@@ -19,18 +19,12 @@ static int path_process(const struct http_request *request, json_int_t *ret_id, 
     return 0;
 }
 
-static void on_list(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    (void)fds;
-    reply_with_result(userdata, NULL, result, err);
-}
-
 HANDLER(process_list)
 {
     (void)query;
     (void)body;
     (void)err;
-    init_call(request->api, request->captures[0], "process.list", json_object(), -1, on_list,
+    init_call(request->api, request->captures[0], "process.list", json_object(), -1, answer_whole,
               request);
     return 0;
 }
@@ -54,18 +48,6 @@ HANDLER(process_get)
     return r;
 }
 
-static void on_signalled(void *userdata, json_t *result, struct ipc_fds *fds,
-                         const struct error *err)
-{
-    struct http_request *request = userdata;
-
-    (void)fds;
-    if (!result)
-        http_fail(request, err);
-    else
-        http_reply_empty(request, 204);
-}
-
 HANDLER(process_signal)
 {
     const struct signal_query *params = query;
@@ -77,6 +59,6 @@ HANDLER(process_signal)
         init_call(request->api, request->captures[0], "process.signal",
                   json_pack("{s:I,s:s}", "process_id", id, "signal",
                             params->signal ? params->signal : "SIGTERM"),
-                  -1, on_signalled, request);
+                  -1, answer_empty, request);
     return r;
 }

@@ -1,5 +1,5 @@
 /* Answers of a request: JSON, errors, headers. */
-#include "api/request.h"
+#include "api/handlers.h"
 
 #include "api/status.h"
 #include "base/cleanup.h"
@@ -45,6 +45,40 @@ void http_fail(struct http_request *request, const struct error *err)
     if (status == 500)
         log_warning("request %s: %s (%s)", request->id, err->message, err->code);
     http_reply(request, status, status_error_body(err));
+}
+
+void reply_with_result(struct http_request *request, const char *member, json_t *result,
+                       const struct error *err)
+{
+    json_t *value = member ? json_object_get(result, member) : result;
+    struct error malformed = ERROR_NONE;
+
+    if (result && !json_is_object(value) && !json_is_array(value)) {
+        error_set(&malformed, EPROTO, "the answer has no `%s`", member);
+        err = &malformed;
+        result = NULL;
+    }
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply(request, 200, json_incref(value));
+}
+
+void answer_whole(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)fds;
+    reply_with_result(userdata, NULL, result, err);
+}
+
+void answer_empty(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+
+    (void)fds;
+    if (!result)
+        http_fail(request, err);
+    else
+        http_reply_empty(request, 204);
 }
 
 void http_header(struct http_request *request, const char *name, const char *format, ...)

@@ -36,23 +36,6 @@ json_t *sandbox_to_client(const struct api *api, json_t *sandbox)
     return copy;
 }
 
-void reply_with_result(struct http_request *request, const char *member, json_t *result,
-                       const struct error *err)
-{
-    json_t *value = member ? json_object_get(result, member) : result;
-    struct error malformed = ERROR_NONE;
-
-    if (result && !json_is_object(value) && !json_is_array(value)) {
-        error_set(&malformed, EPROTO, "the answer has no `%s`", member);
-        err = &malformed;
-        result = NULL;
-    }
-    if (!result)
-        http_fail(request, err);
-    else
-        http_reply(request, 200, json_incref(value));
-}
-
 static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct http_request *request = userdata;
@@ -116,29 +99,12 @@ HANDLER(sandbox_patch)
     return 0;
 }
 
-static void on_removed(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    struct http_request *request = userdata;
-
-    (void)fds;
-    if (!result)
-        http_fail(request, err);
-    else
-        http_reply_empty(request, 204);
-}
-
 HANDLER(sandbox_remove)
 {
     (void)query;
     (void)body;
     (void)err;
-    return ask(request, "sandbox.remove", on_removed);
-}
-
-static void on_stats(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    (void)fds;
-    reply_with_result(userdata, NULL, result, err);
+    return ask(request, "sandbox.remove", answer_empty);
 }
 
 HANDLER(sandbox_stats)
@@ -146,7 +112,7 @@ HANDLER(sandbox_stats)
     (void)query;
     (void)body;
     (void)err;
-    return ask(request, "sandbox.stats", on_stats);
+    return ask(request, "sandbox.stats", answer_whole);
 }
 
 /* What is remembered of a creation until its answer is there. */

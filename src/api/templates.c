@@ -7,19 +7,13 @@
 
 #include <errno.h>
 
-static void on_list(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    (void)fds;
-    reply_with_result(userdata, NULL, result, err);
-}
-
 HANDLER(template_list)
 {
     (void)query;
     (void)body;
     (void)err;
     supervisor_call(request->api->supervisor, "template.list", json_object(), CALL_REPEATABLE,
-                    on_list, request);
+                    answer_whole, request);
     return 0;
 }
 
@@ -46,17 +40,6 @@ HANDLER(template_create)
     return 0;
 }
 
-static void on_removed(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    struct http_request *request = userdata;
-
-    (void)fds;
-    if (!result)
-        http_fail(request, err);
-    else
-        http_reply_empty(request, 204);
-}
-
 HANDLER(template_remove)
 {
     const char *name = request->captures[0];
@@ -67,6 +50,6 @@ HANDLER(template_remove)
         return error_set_code(err, ENOENT, "template_not_found", "there is no template `%.64s`",
                               name);
     supervisor_call(request->api->supervisor, "template.remove", json_pack("{s:s}", "name", name),
-                    CALL_REPEATABLE, on_removed, request);
+                    CALL_REPEATABLE, answer_empty, request);
     return 0;
 }

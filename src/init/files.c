@@ -43,38 +43,44 @@ static int reply_file(struct request *request, const char *path, const struct st
     return 0;
 }
 
-static int file_stat(struct request *request, void *params, struct error *err)
+static int open_to_stat(const struct path *path, struct stat *ret_status, struct error *err)
+{
+    cleanup_close int fd = path_open(path, O_PATH | O_NOFOLLOW, err);
+
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, ret_status) < 0)
+        return path_error(err, errno, "stat", path->full);
+    return TAKE_FD(fd);
+}
+
+/* Opens the file as `open_file` does and replies with its object and, with `send`, its descriptor.
+ */
+static int reply_opened(struct request *request, const struct path_params *wanted,
+                        int (*open_file)(const struct path *, struct stat *, struct error *),
+                        bool send, struct error *err)
 {
     path_as_user;
-    struct path_params *wanted = params;
     struct path path;
     struct stat status;
 
     int r = path_parse(wanted->path, &path, err);
     if (r < 0)
         return r;
-    cleanup_close int fd = path_open(&path, O_PATH | O_NOFOLLOW, err);
+    cleanup_close int fd = open_file(&path, &status, err);
     if (fd < 0)
         return fd;
-    if (fstat(fd, &status) < 0)
-        return path_error(err, errno, "stat", path.full);
-    return reply_file(request, path.full, &status, NULL, 0);
+    return reply_file(request, path.full, &status, &fd, send ? 1 : 0);
+}
+
+static int file_stat(struct request *request, void *params, struct error *err)
+{
+    return reply_opened(request, params, open_to_stat, false, err);
 }
 
 static int file_read_open(struct request *request, void *params, struct error *err)
 {
-    path_as_user;
-    struct path_params *wanted = params;
-    struct path path;
-    struct stat status;
-
-    int r = path_parse(wanted->path, &path, err);
-    if (r < 0)
-        return r;
-    cleanup_close int fd = path_open_regular(&path, &status, err);
-    if (fd < 0)
-        return fd;
-    return reply_file(request, path.full, &status, &fd, 1);
+    return reply_opened(request, params, path_open_regular, true, err);
 }
 
 struct entry {

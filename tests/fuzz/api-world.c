@@ -108,23 +108,27 @@ static void speak(void)
     }
 }
 
-static void answer(int peer, json_int_t id, struct span members, int fd)
+/* With `trusted`, what is no answer becomes a failure. */
+static void answer(int peer, json_int_t id, struct span members, int fd, bool trusted)
 {
+    static const char failed[] = "\"error\":{\"errno\":5,\"code\":\"io\",\"message\":\"no\"}";
     cleanup_free char *text = NULL;
     int length =
         asprintf(&text, "{\"id\":%lld,%.*s}", (long long)id, (int)members.length, members.data);
 
     if (length < 0)
         fuzz_give_up("asprintf");
-    fuzz_send(peer, (struct span){text, (size_t)length}, fd);
+    cleanup_json json_t *parsed = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, NULL);
+    if (trusted && (!parsed || json_object_get(parsed, "event")))
+        answer(peer, id, (struct span){failed, sizeof(failed) - 1}, fd, false);
+    else
+        fuzz_send(peer, (struct span){text, (size_t)length}, fd);
     far.moved = true;
 }
 
-static void answer_next(int peer, json_int_t id, bool checked)
+static void answer_next(int peer, json_int_t id, bool trusted)
 {
-    static const char failed[] = "\"error\":{\"errno\":5,\"code\":\"io\",\"message\":\"no\"}";
-    struct span line = {failed, sizeof(failed) - 1};
-    cleanup_json json_t *parsed = NULL;
+    struct span line = {"", 0};
     int fd = -1;
 
     speak();
@@ -134,14 +138,7 @@ static void answer_next(int peer, json_int_t id, bool checked)
         line = (struct span){line.data + 1, line.length - 1};
         fd = file;
     }
-    /* The supervisor is trusted to send JSON. */
-    cleanup_free char *text = NULL;
-    int length = asprintf(&text, "{%.*s}", (int)line.length, line.data);
-    if (checked && length >= 0)
-        parsed = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, NULL);
-    if (checked && (!parsed || json_object_get(parsed, "id") || json_object_get(parsed, "event")))
-        line = (struct span){failed, sizeof(failed) - 1};
-    answer(peer, id, line, fd);
+    answer(peer, id, line, fd, trusted || line.length == 0);
     speak();
 }
 
@@ -162,7 +159,7 @@ static void connect_init(json_int_t id)
     if (ipc_pair(fds) < 0)
         fuzz_give_up("socketpair");
     ipc_init(&far.init, fds[0]);
-    answer(supervisor.fd, id, (struct span){connected, sizeof(connected) - 1}, fds[1]);
+    answer(supervisor.fd, id, (struct span){connected, sizeof(connected) - 1}, fds[1], true);
     close(fds[1]);
 }
 
@@ -195,7 +192,7 @@ static void play_supervisor(void)
 
     while (take_request(&supervisor, &id, "sandbox.connect", &connect)) {
         if (!api.supervisor || !supervisor_ready(api.supervisor))
-            answer(supervisor.fd, id, (struct span){hello, sizeof(hello) - 1}, -1);
+            answer(supervisor.fd, id, (struct span){hello, sizeof(hello) - 1}, -1, true);
         else if (connect && !far.over)
             connect_init(id);
         else

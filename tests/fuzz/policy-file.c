@@ -1,0 +1,42 @@
+/* Fuzz target: a policy file. One that is accepted gives a filter program that the kernel's own
+ * limit of instructions allows; one that is refused gives a reason. */
+#include "fuzz.h"
+
+#include "base/cleanup.h"
+#include "supervisor/seccomp-profile.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int file = -1;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    char path[64];
+
+    (void)argc;
+    (void)argv;
+    snprintf(path, sizeof(path), "%s/fuzz.json", fuzz_folder());
+    file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        fuzz_give_up(path);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct error err = ERROR_NONE;
+    struct stat status;
+
+    if (ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
+        fuzz_give_up("the file");
+    cleanup_close int program = seccomp_profile_compile(fuzz_folder(), "fuzz", &err);
+    if (program < 0 && (err.err == 0 || !err.message[0]))
+        abort();
+    if (program >= 0 && (fstat(program, &status) < 0 || status.st_size == 0 ||
+                         (size_t)status.st_size > BPF_MAXINSNS * sizeof(struct sock_filter)))
+        abort();
+    return 0;
+}

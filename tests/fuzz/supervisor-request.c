@@ -58,7 +58,9 @@ static void add_sandbox(const char *id, enum sandbox_state state, const char *ca
     sandbox->layers = json_array();
     sandbox->limits = supervisor.config.limits;
     sandbox->state = state;
-    snprintf(sandbox->cause, sizeof(sandbox->cause), "%s", cause);
+    if (cause)
+        cause_set(&sandbox->cause, CAUSE_SIGNAL, json_pack("{s:s}", "signal", "SIGKILL"), "%s",
+                  cause);
     sandbox->next = supervisor.sandboxes;
     supervisor.sandboxes = sandbox;
 }
@@ -82,9 +84,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     supervisor.templates_fd = open(fuzz_folder(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (supervisor.templates_fd < 0)
         fuzz_give_up("open");
-    add_sandbox("aaaaaaaaaaaa", SANDBOX_STOPPED, "");
+    add_sandbox("aaaaaaaaaaaa", SANDBOX_STOPPED, NULL);
     add_sandbox("bbbbbbbbbbbb", SANDBOX_FAILED, "the init ended: killed by SIGKILL");
-    add_sandbox("cccccccccccc", SANDBOX_REMOVING, "");
+    add_sandbox("cccccccccccc", SANDBOX_REMOVING, NULL);
     return 0;
 }
 

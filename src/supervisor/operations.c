@@ -73,7 +73,7 @@ int operation_admit(struct request *request, const struct server_op *op, void *p
         return 0;
     struct sandbox *sandbox = sandbox_find(supervisor_of(request), id);
     if (!sandbox || sandbox->state == SANDBOX_REMOVING)
-        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox %s", id);
+        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox `%s`", id);
     request->subject = sandbox;
     return op->states & STATE_OF(sandbox->state) ? 0 : refuse_state(sandbox, op, err);
 }

@@ -262,7 +262,7 @@ static int check_creation(struct supervisor *supervisor, const struct template_s
     struct stat status;
 
     if (!sandbox)
-        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox %s",
+        return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox `%s`",
                               spec->sandbox);
     if (!resource_name_valid(spec->name))
         return error_set_field(err, "name", "expected 1 to 64 of a-z, 0-9, `.`, `_`, `-`");

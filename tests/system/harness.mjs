@@ -298,6 +298,11 @@ export class Instance {
         return program('auracode');
     }
 
+    // The file of one of the programs under test.
+    program(name) {
+        return program(name);
+    }
+
     // ---- the end
 
     // SIGTERM: it stops every sandbox and program and ends well.

@@ -4,6 +4,7 @@
  * is killed, what was being removed is removed. Groups, links and folders that belong to no sandbox
  * go. */
 #include "supervisor/sandbox.h"
+#include "supervisor/views.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -62,6 +63,7 @@ static int take_over(struct sandbox *sandbox, struct error *err)
     struct cgroup_stats stats;
     cgroup_stats(&sandbox->supervisor->cgroups, sandbox->id, &stats);
     sandbox->oom_kills = stats.oom_kills > 0 ? stats.oom_kills : 0;
+    cpus_learn(sandbox);
     r = sandbox_watch_exit(sandbox, err);
     return r == 0 ? sandbox_connect_init(sandbox, err) : r;
 }

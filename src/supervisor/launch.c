@@ -10,6 +10,7 @@
 #include "supervisor/idmap.h"
 #include "supervisor/policy.h"
 #include "supervisor/stage.h"
+#include "supervisor/views.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -34,7 +35,7 @@ struct launch {
     struct stage stage;
     struct cgroup_entry cgroup;
     int sync_fd; /* our end */
-    int mounts[STAGE_LAYERS_MAX + 1];
+    int mounts[STAGE_MOUNTS_MAX];
     char *resolv_conf, *hosts;
 };
 
@@ -202,7 +203,8 @@ static int make_mounts(struct launch *launch, struct error *err)
     }
     launch->mounts[i] =
         idmap_mount(sandbox->dir_fd, "data", userns, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
-    return launch->mounts[i] < 0 ? launch->mounts[i] : 0;
+    return launch->mounts[i] < 0 ? launch->mounts[i]
+                                 : views_open(sandbox, launch->mounts + i + 1, err);
 }
 
 static int send_mounts(struct launch *launch, struct error *err)
@@ -211,7 +213,7 @@ static int send_mounts(struct launch *launch, struct error *err)
     cleanup_json json_t *go = json_pack("{s:b}", "go", 1);
 
     ipc_init(&ipc, TAKE_FD(launch->sync_fd));
-    int r = go ? ipc_send(&ipc, go, launch->mounts, launch->stage.n_layers + 1) : -ENOMEM;
+    int r = go ? ipc_send(&ipc, go, launch->mounts, launch->stage.n_layers + 1 + VIEWS) : -ENOMEM;
     ipc_close(&ipc);
     return r < 0 ? error_sys(err, r, "sending the mounts to sandbox %s", launch->sandbox->id) : 0;
 }
@@ -230,6 +232,10 @@ static int equip(struct launch *launch, struct error *err)
         sandbox->netns_fd = open_namespace(sandbox->init_pid, "net", err);
         r = sandbox->netns_fd < 0 ? sandbox->netns_fd : 0;
     }
+    if (r == 0)
+        r = cpus_assign(sandbox, err);
+    if (r == 0)
+        r = views_write(sandbox, &sandbox->limits, err);
     if (r == 0)
         r = make_mounts(launch, err);
     if (r == 0 && sandbox_egress(sandbox))

@@ -11,6 +11,7 @@
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
+#include "supervisor/views.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -286,6 +287,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         r = cgroup_tree_open(&supervisor->cgroups, supervisor->config.sandbox_cgroup,
                              supervisor->state_fd, err);
     if (r == 0)
+        r = cpus_find(supervisor, err);
+    if (r == 0)
         r = network_open(supervisor->config.sandbox_subnet, supervisor->config.sandbox_cgroup,
                          &supervisor->network, err);
     if (r == 0)
@@ -324,6 +327,7 @@ static void tear_down(struct supervisor *supervisor)
     unlinkat(supervisor->run_fd, "api.sock", 0);
     policies_free(&supervisor->policies);
     free(supervisor->slots);
+    free(supervisor->cpuinfo);
     sd_event_unref(supervisor->event);
 }
 

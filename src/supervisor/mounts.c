@@ -8,6 +8,8 @@
  * pivot_root and the old root is gone. */
 #include "supervisor/mounts.h"
 
+#include "supervisor/views.h"
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/str.h"
@@ -371,6 +373,21 @@ static int enter_root(const struct view *view)
     return 0;
 }
 
+/* Limits instead of the host's figures. What this kernel does not have needs no cover. */
+static int attach_views(const struct view *view, const int *mounts)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < VIEWS; i++) {
+        cleanup_close int target = open_target(view, view_targets[i], 0);
+        if (target >= 0)
+            r = attach(mounts[i], target, view_targets[i], view->err);
+        else if (target != -ENOENT)
+            r = error_sys(view->err, target, "open `/%s`", view_targets[i]);
+    }
+    return r;
+}
+
 static int fill_root(const struct view *view)
 {
     int r = mount_file_systems(view);
@@ -388,7 +405,8 @@ static int fill_root(const struct view *view)
     return r;
 }
 
-int mounts_enter(const struct stage *stage, const int *layers, int data, struct error *err)
+int mounts_enter(const struct stage *stage, const int *layers, int data, const int *views,
+                 struct error *err)
 {
     struct view view = {.stage = stage, .scaffold = -1, .root = -1, .err = err};
 
@@ -406,5 +424,7 @@ int mounts_enter(const struct stage *stage, const int *layers, int data, struct 
         return error_sys(err, errno, "open the overlay's root");
     view.root = root;
     r = fill_root(&view);
+    if (r == 0)
+        r = attach_views(&view, views);
     return r == 0 ? enter_root(&view) : r;
 }

@@ -14,6 +14,8 @@
 #include "base/rpc.h"
 #include "base/server.h"
 
+#include <sched.h>
+
 enum sandbox_state {
     SANDBOX_CREATING,
     SANDBOX_RUNNING,
@@ -34,6 +36,7 @@ struct sandbox {
     json_t *layers;             /* template names, lowest first */
     struct limits limits;
     unsigned int slot;              /* number of its id range and of its network */
+    cpu_set_t cpus;                 /* of the host, that its processes are kept on */
     int64_t created_at, started_at; /* ms since the epoch */
     unsigned int generation;
     int dir_fd, run_dir_fd;

@@ -39,8 +39,7 @@ static int enter_cgroups(const struct stage *stage, struct error *err)
     return 0;
 }
 
-/* Blocks until the supervisor has mapped our ids and sends the mounts: layers, lowest first, then
- * data. */
+/* Blocks until the supervisor has mapped our ids and sends the mounts: see STAGE_MOUNTS_MAX. */
 static int wait_for_supervisor(const struct stage *stage, struct ipc_fds *ret_fds,
                                struct error *err)
 {
@@ -56,9 +55,9 @@ static int wait_for_supervisor(const struct stage *stage, struct ipc_fds *ret_fd
     if (r <= 0)
         return error_sys(err, r == 0 ? EPROTO : r, "waiting for the supervisor");
     json_decref(message);
-    if (ret_fds->count != stage->n_layers + 1)
+    if (ret_fds->count != stage->n_layers + 1 + STAGE_VIEWS)
         return error_set(err, EPROTO, "expected %zu mounts from the supervisor, got %zu",
-                         stage->n_layers + 1, ret_fds->count);
+                         stage->n_layers + 1 + STAGE_VIEWS, ret_fds->count);
     return 0;
 }
 
@@ -175,7 +174,8 @@ static int run(const struct stage *stage, int *ret_status_fd, struct error *err)
     if (r == 0)
         r = become_root(err);
     if (r == 0)
-        r = mounts_enter(stage, mounts.fd, mounts.fd[stage->n_layers], err);
+        r = mounts_enter(stage, mounts.fd, mounts.fd[stage->n_layers],
+                         mounts.fd + stage->n_layers + 1, err);
     if (r == 0)
         r = loopback_up(err);
     if (r == 0 && sethostname(stage->hostname, strlen(stage->hostname)) < 0)

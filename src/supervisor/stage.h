@@ -12,6 +12,10 @@
 #include <stddef.h>
 
 #define STAGE_LAYERS_MAX 8 /* template layers below the upper one */
+#define STAGE_VIEWS      4 /* files that show limits: views.h */
+
+/* Mounts from the supervisor: layers, lowest first, then data, then the views. */
+#define STAGE_MOUNTS_MAX (STAGE_LAYERS_MAX + 1 + STAGE_VIEWS)
 
 struct stage {
     int sync_fd; /* our end of a SEQPACKET pair */

@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 
+#include <sched.h>
 #include <systemd/sd-event.h>
 
 struct sandbox;
@@ -25,6 +26,9 @@ struct supervisor {
     int templates_fd;
     int init_fd; /* auracode-init, sealed memfd */
     struct cgroup_tree cgroups;
+    cpu_set_t host_cpus; /* that we may run on */
+    unsigned int n_cpus;
+    char *cpuinfo; /* the host's /proc/cpuinfo */
     struct network *network;
     struct policies policies;
     struct sandbox *sandboxes; /* list */

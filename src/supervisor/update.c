@@ -5,6 +5,7 @@
 #include "supervisor/update.h"
 
 #include "supervisor/client.h"
+#include "supervisor/views.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -41,7 +42,17 @@ static int step_tmpfs(struct sandbox *sandbox, const struct settings *from,
     return tmpfs_resize(sandbox, &from->limits, &to->limits, err);
 }
 
-static const update_step steps[] = {step_tmpfs, step_cgroup};
+static int step_views(struct sandbox *sandbox, const struct settings *from,
+                      const struct settings *to, struct error *err)
+{
+    if (from->limits.memory == to->limits.memory && from->limits.swap == to->limits.swap &&
+        from->limits.cpu == to->limits.cpu)
+        return 0;
+    int r = cpus_reassign(sandbox, &to->limits, err);
+    return r == 0 ? views_write(sandbox, &to->limits, err) : r;
+}
+
+static const update_step steps[] = {step_tmpfs, step_cgroup, step_views};
 
 /* Takes the first `count` steps back, last first. */
 static void go_back(struct sandbox *sandbox, size_t count, const struct settings *old,

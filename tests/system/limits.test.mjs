@@ -1,6 +1,7 @@
 // Limits: what the kernel was told, what it does, what stats say of it, and changes while a sandbox runs.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Instance, until } from './harness.mjs';
@@ -218,6 +219,61 @@ test('an IO limit lies on the disk of the state directory, or is refused by name
         assert.match(answer.body.error.message, /limits\.io_read_bps/);
         for (const { id } of (await daemon.ok('GET', '/v1/sandboxes?state=failed')).sandboxes) await daemon.remove(id);
     }
+});
+
+// What programs inside size themselves by. node's own figures, coreutils', procps' and the files.
+const seen = async (id) => JSON.parse(await daemon.output(id, ['node', '-e', `
+    const os = require('os'), fs = require('fs'), run = (c) => require('child_process').execSync(c, { encoding: 'utf8' }).trim();
+    const file = (name) => fs.readFileSync(name, 'utf8');
+    console.log(JSON.stringify({
+        nproc: Number(run('nproc')), cpus: os.cpus().length, parallelism: os.availableParallelism(),
+        processors: file('/proc/cpuinfo').match(/^processor/mg).length, stat: file('/proc/stat').match(/^cpu[0-9]/mg).length,
+        online: file('/sys/devices/system/cpu/online').trim(), total: os.totalmem(),
+        meminfo: Number(file('/proc/meminfo').match(/^MemTotal: +([0-9]+) kB$/m)[1]) * 1024,
+        free: os.freemem(), swap: Number(file('/proc/meminfo').match(/^SwapTotal: +([0-9]+) kB$/m)[1]) * 1024,
+    }))`]));
+const hostCpus = os.availableParallelism();
+
+function assertSeen(view, memory, cpus) {
+    const n = Math.min(cpus, hostCpus);
+    assert.deepEqual({ ...view, nproc: n, cpus: n, parallelism: n, processors: n, stat: n, online: n === 1 ? '0' : `0-${n - 1}`,
+        total: memory, meminfo: memory, swap: 0 }, view);
+    assert.ok(view.free <= memory);
+}
+
+test('programs inside see their limits as the machine, also after a change and a restart of the daemon', async () => {
+    const { id } = await daemon.create({ limits: { memory: 256 * MiB, cpu: 0.5 } });
+    assertSeen(await seen(id), 256 * MiB, 1);
+    const started = await daemon.exec(id, ['sleep', '1000'], { background: true });
+    await patch(id, { limits: { memory: 384 * MiB, cpu: 1.5 } });
+    assertSeen(await seen(id), 384 * MiB, 2);
+    const { pid } = await daemon.ok('GET', `/v1/sandboxes/${id}/processes/${started.process_id}`);
+    const allowed = async () => (await daemon.output(id, ['sh', '-c', `taskset -p ${pid} || grep Cpus_allowed: /proc/${pid}/status`])).trim();
+    const wide = await allowed();
+    await daemon.killDaemon();
+    await daemon.startDaemon();
+    await patch(id, { limits: { memory: 256 * MiB, cpu: 1 } });
+    assertSeen(await seen(id), 256 * MiB, 1);
+    if (hostCpus > 1) assert.notEqual(await allowed(), wide, 'a process that ran before the change keeps to its CPUs too');
+    await daemon.remove(id);
+});
+
+test('sandboxes of one CPU are spread over the CPUs', { skip: hostCpus < 2 && 'one CPU' }, async () => {
+    const boxes = await Promise.all([1, 2].map(() => daemon.create({ limits: { cpu: 1 } })));
+    const lists = await Promise.all(boxes.map(({ id }) => daemon.output(id, ['grep', 'Cpus_allowed_list', '/proc/self/status'])));
+    assert.notEqual(lists[0], lists[1]);
+    await Promise.all(boxes.map(({ id }) => daemon.remove(id)));
+});
+
+test('the views cannot be written, replaced or unmounted from inside', async () => {
+    const { id } = await daemon.create({ limits: { memory: 256 * MiB, cpu: 1 } });
+    for (const user of ['user', 'root'])
+        for (const file of ['/proc/meminfo', '/proc/cpuinfo', '/proc/stat', '/sys/devices/system/cpu/online'])
+            for (const attempt of [`echo x > ${file}`, `chmod 777 ${file}`, `umount ${file}`, `umount -l ${file}`,
+                `mount -o remount,rw,bind ${file}`, `mv /etc/hostname ${file}`, `rm -f ${file}`, `mount -t proc proc /proc`])
+                assert.notEqual((await daemon.exec(id, attempt, { user })).exit_code, 0, `${user}: ${attempt}`);
+    assertSeen(await seen(id), 256 * MiB, 1);
+    await daemon.remove(id);
 });
 
 test('`auracode set` changes limits, `stats` shows them', async () => {

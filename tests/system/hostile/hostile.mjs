@@ -1,9 +1,9 @@
-// What the hostile suites share: the probe program inside a sandbox, and policies with their holds taken out, which
-// show that a probe would see the hole if the hold were missing.
+// What the hostile suites share: the probe program inside a sandbox, policies with their holds taken out, and the probe
+// without a sandbox: these two show that a probe would see the hole if the hold were missing.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { source } from '../harness.mjs';
+import { run, source } from '../harness.mjs';
 
 const probeSource = path.join(source, 'tests/system/hostile/probe.c');
 
@@ -28,6 +28,22 @@ export async function arm(daemon, id) {
         return result.signal ?? result.stdout.trim();
     };
     probe.run = (args, options) => daemon.exec(id, ['/home/user/probe', ...args.map(String)], options);
+    return probe;
+}
+
+// The probe outside of every sandbox, with no more rights than inside: what a kernel without our holds answers.
+export async function unconfined() {
+    const folder = fs.mkdtempSync('/tmp/auracode-probe.');
+    const file = path.join(folder, 'probe');
+    fs.writeFileSync(file, probeBinary(), { mode: 0o755 });
+    fs.chmodSync(folder, 0o755);
+    const users = { user: ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--no-new-privs'], root: ['unshare', '--user', '--map-root-user'] };
+    const probe = async (args, { user = 'user' } = {}) => {
+        const [tool, ...options] = users[user];
+        const { stdout, signal } = await run(tool, [...options, file, ...args.map(String)]);
+        return signal ?? stdout.trim();
+    };
+    probe.remove = () => fs.rmSync(folder, { recursive: true });
     return probe;
 }
 

@@ -1,4 +1,4 @@
-// What both benchmarks share: the clock, the container to compare with, the table.
+// What the benchmarks share: the clock, the container to compare with, the table.
 // They need the clients of the system tests (npm ci in tests/system), templates and root, as those do; see
 // tests/system/harness.mjs for the environment.
 import { spawnSync } from 'node:child_process';
@@ -19,8 +19,10 @@ export async function measure(count, work) {
     return times.sort((a, b) => a - b);
 }
 
-export const p50 = (times) => times[Math.floor(times.length / 2)];
-const p95 = (times) => times[Math.floor(times.length * 0.95)];
+// Of sorted times; q: 0 to 1.
+export const quantile = (times, q) => times[Math.min(times.length - 1, Math.floor(times.length * q))];
+export const p50 = (times) => quantile(times, 0.5);
+const p95 = (times) => quantile(times, 0.95);
 
 // Runs a program that must succeed; spawned the same way for every contender.
 export function must(file, args, options = {}) {

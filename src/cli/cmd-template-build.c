@@ -88,8 +88,8 @@ static int create(struct build *build, struct error *err)
 
     if (!name)
         return error_oom(err);
-    json_t *body = json_pack("{s:s,s:s,s:s*}", "template", build->parent, "name", name, "egress",
-                             build->egress);
+    json_t *body = json_pack("{s:s,s:s,s:s,s:s*}", "template", build->parent, "name", name,
+                             "policy", "builder", "egress", build->egress);
     int r = client_json(&build->cli->client, "POST", "/v1/sandboxes", body, &sandbox, err);
     if (r < 0)
         return r;

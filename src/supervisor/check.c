@@ -3,7 +3,7 @@
 #include "supervisor/check.h"
 
 #include "supervisor/cgroup.h"
-#include "supervisor/seccomp-profile.h"
+#include "supervisor/policy.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -186,17 +186,22 @@ static enum verdict check_proxy_user(const struct config *config, char *ret_deta
 static enum verdict check_policy(const struct config *config, char *ret_detail, size_t size)
 {
     struct error err = ERROR_NONE;
-    cleanup_close int fd =
-        seccomp_profile_compile(config->policies_dir, config->sandbox_policy, &err);
+    struct policies policies = {.directory = config->policies_dir};
+    const struct policy *policy;
     struct stat status;
 
-    if (fd < 0 || fstat(fd, &status) < 0) {
+    int r = policies_load(&policies, &err);
+    if (r == 0)
+        r = policy_find(&policies, config->sandbox_policy, &policy, &err);
+    if (r == 0 && fstat(policy->program_fd, &status) < 0)
+        r = error_sys(&err, errno, "policy `%s`", config->sandbox_policy);
+    if (r < 0)
         snprintf(ret_detail, size, "%s", err.message);
-        return MISSING;
-    }
-    snprintf(ret_detail, size, "`%s` compiles to %lld instructions", config->sandbox_policy,
-             (long long)status.st_size / 8);
-    return OK;
+    else
+        snprintf(ret_detail, size, "`%s` compiles to %lld instructions", config->sandbox_policy,
+                 (long long)status.st_size / 8);
+    policies_free(&policies);
+    return r < 0 ? MISSING : OK;
 }
 
 static enum verdict check_base(const struct config *config, char *ret_detail, size_t size)

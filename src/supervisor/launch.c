@@ -90,20 +90,31 @@ static json_t *boot_environment(const struct sandbox *sandbox)
     return environment;
 }
 
-static json_t *boot_config(const struct sandbox *sandbox)
+/* What a policy that says nothing of them leaves to project processes. */
+static json_t *boot_rlimits(const struct policy *policy)
+{
+    json_t *rlimits =
+        json_pack("{s:i, s:i, s:i}", "nofile", 65536, "nproc", LIMIT_PIDS_MAX, "core", 0);
+
+    if (rlimits && policy->rlimits)
+        json_object_update(rlimits, policy->rlimits);
+    return rlimits;
+}
+
+static json_t *boot_config(const struct sandbox *sandbox, const struct policy *policy)
 {
     const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
 
-    return json_pack("{s:s, s:i, s:s, s:o, s:{s:i, s:i, s:i}, s:s, s:I, s:i}", "sandbox",
-                     sandbox->id, "generation", (int)sandbox->generation, "hostname", sandbox->id,
-                     "env", boot_environment(sandbox), "rlimits", "nofile", 65536, "nproc",
-                     LIMIT_PIDS_MAX, "core", 0, "egress", egress, "log_bytes",
-                     (json_int_t)sandbox->limits.log, "processes_max", 256);
+    return json_pack("{s:s, s:i, s:s, s:o, s:o, s:s, s:I, s:i}", "sandbox", sandbox->id,
+                     "generation", (int)sandbox->generation, "hostname", sandbox->id, "env",
+                     boot_environment(sandbox), "rlimits", boot_rlimits(policy), "egress", egress,
+                     "log_bytes", (json_int_t)sandbox->limits.log, "processes_max", 256);
 }
 
-static int make_boot_fd(const struct sandbox *sandbox, struct error *err)
+static int make_boot_fd(const struct sandbox *sandbox, const struct policy *policy,
+                        struct error *err)
 {
-    cleanup_json json_t *config = boot_config(sandbox);
+    cleanup_json json_t *config = boot_config(sandbox, policy);
     cleanup_free char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
 
     return text ? memfd_sealed("auracode-boot", text, strlen(text), err) : error_oom(err);
@@ -128,11 +139,15 @@ static int prepare_descriptors(struct launch *launch, int *ret_status, struct er
     stage->listen_fd = ipc_listen(sandbox->run_dir_fd, "init.sock", 0600, 128, err);
     if (stage->listen_fd < 0)
         return stage->listen_fd;
-    stage->boot_fd = make_boot_fd(sandbox, err);
+    int r = policy_find(&supervisor->policies,
+                        json_string_value(json_object_get(sandbox->spec, "policy")), &stage->policy,
+                        err);
+    if (r < 0)
+        return r;
+    stage->boot_fd = make_boot_fd(sandbox, stage->policy, err);
     if (stage->boot_fd < 0)
         return stage->boot_fd;
-    stage->seccomp_fd = policy_open(
-        &supervisor->policies, json_string_value(json_object_get(sandbox->spec, "policy")), err);
+    stage->seccomp_fd = policy_open(stage->policy, err);
     return stage->seccomp_fd < 0 ? stage->seccomp_fd : 0;
 }
 

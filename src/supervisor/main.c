@@ -242,6 +242,33 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
  * ------------------------------------------------------------------------------------------------
  */
 
+/* Also checks that the configured default is among them. */
+static int load_policies(struct supervisor *supervisor, struct error *err)
+{
+    const struct policy *policy;
+    int r = policies_load(&supervisor->policies, err);
+
+    return r == 0
+               ? policy_find(&supervisor->policies, supervisor->config.sandbox_policy, &policy, err)
+               : r;
+}
+
+/* Sandboxes that are started from now on have the new ones; after an error, the old. */
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                            void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+    struct error err = ERROR_NONE;
+
+    (void)source;
+    (void)info;
+    if (policies_load(&supervisor->policies, &err) < 0)
+        log_error("reload: %s; the policies stay as they were", err.message);
+    else
+        log_notice("reload: policies of `%s` read again", supervisor->policies.directory);
+    return 0;
+}
+
 static int open_loop(struct supervisor *supervisor, struct error *err)
 {
     static const int stop_signals[] = {SIGTERM, SIGINT};
@@ -249,6 +276,7 @@ static int open_loop(struct supervisor *supervisor, struct error *err)
 
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);
+    sigaddset(&blocked, SIGHUP);
     for (size_t i = 0; i < ELEMENTS(stop_signals); i++)
         sigaddset(&blocked, stop_signals[i]);
     sigprocmask(SIG_BLOCK, &blocked, NULL);
@@ -257,6 +285,8 @@ static int open_loop(struct supervisor *supervisor, struct error *err)
     for (size_t i = 0; r >= 0 && i < ELEMENTS(stop_signals); i++)
         r = sd_event_add_signal(supervisor->event, NULL, stop_signals[i], on_stop_signal,
                                 supervisor);
+    if (r >= 0)
+        r = sd_event_add_signal(supervisor->event, NULL, SIGHUP, on_reload_signal, supervisor);
     if (r >= 0)
         r = sd_event_set_watchdog(supervisor->event, 1);
     return r < 0 ? error_sys(err, r, "event loop") : 0;
@@ -299,11 +329,9 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (!supervisor->slots)
         return error_oom(err);
     supervisor->policies.directory = supervisor->config.policies_dir;
-    r = policy_open(&supervisor->policies, supervisor->config.sandbox_policy, err);
-    if (r < 0)
-        return r;
-    close(r); /* compiled now, so that a bad file is told at start and no sandbox waits for it */
-    r = own_filter_install(err);
+    r = load_policies(supervisor, err);
+    if (r == 0)
+        r = own_filter_install(err);
     if (r < 0)
         return r;
     sandboxes_adopt(supervisor);

@@ -264,51 +264,7 @@ static int bind_files(const struct view *view)
 /* ---- hidden and read-only paths ---------------------------------------------------------------
  */
 
-/* What leaks the host's state or keys. Files are covered by /dev/null, folders by an empty file
- * system. */
-static const char *const masked_paths[] = {
-    "proc/kcore",
-    "proc/keys",
-    "proc/key-users",
-    "proc/kmsg",
-    "proc/latency_stats",
-    "proc/timer_list",
-    "proc/timer_stats",
-    "proc/sched_debug",
-    "proc/kallsyms",
-    "proc/kpagecount",
-    "proc/kpageflags",
-    "proc/kpagecgroup",
-    "proc/slabinfo",
-    "proc/vmallocinfo",
-    "proc/modules",
-    "proc/interrupts",
-    "proc/iomem",
-    "proc/ioports",
-    "proc/sysrq-trigger",
-    "proc/acpi",
-    "proc/asound",
-    "proc/scsi",
-    "proc/bus",
-    "proc/fs",
-    "proc/irq",
-    "proc/driver",
-    "proc/dynamic_debug",
-    "sys/firmware",
-    "sys/kernel",
-    "sys/fs",
-    "sys/module",
-    "sys/power",
-    "sys/hypervisor",
-    "sys/bus",
-    "sys/block",
-    "sys/dev",
-    "sys/devices/virtual/powercap",
-    "sys/devices/virtual/dmi",
-};
-
-static const char *const read_only_paths[] = {"proc/sys"};
-
+/* Files are covered by /dev/null, folders by an empty file system. */
 static int mask_mount(const struct stat *status, struct error *err)
 {
     static const struct device null = {"null", 1, 3};
@@ -336,6 +292,8 @@ static int make_read_only(const struct view *view, const char *path)
     struct mount_attr read_only = {.attr_set = PLAIN | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC};
     cleanup_close int target = open_target(view, path, 0);
 
+    if (target == -ENOENT)
+        return 0; /* not on this kernel */
     if (target < 0)
         return error_sys(view->err, target, "open `/%s`", path);
     cleanup_close int mount_fd =
@@ -346,15 +304,22 @@ static int make_read_only(const struct view *view, const char *path)
     return attach(mount_fd, target, path, view->err);
 }
 
-static int hide_paths(const struct view *view)
+/* Calls `cover` for each of the policy's paths, relative to the root. */
+static int cover_each(const struct view *view, const json_t *paths,
+                      int (*cover)(const struct view *view, const char *path))
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < ELEMENTS(masked_paths); i++)
-        r = mask_path(view, masked_paths[i]);
-    for (size_t i = 0; r == 0 && i < ELEMENTS(read_only_paths); i++)
-        r = make_read_only(view, read_only_paths[i]);
+    for (size_t i = 0; r == 0 && i < json_array_size(paths); i++)
+        r = cover(view, json_string_value(json_array_get(paths, i)) + 1);
     return r;
+}
+
+static int hide_paths(const struct view *view)
+{
+    int r = cover_each(view, view->stage->policy->masked_paths, mask_path);
+
+    return r == 0 ? cover_each(view, view->stage->policy->read_only_paths, make_read_only) : r;
 }
 
 /* ---- the new root -------------------------------------------------------------------------------

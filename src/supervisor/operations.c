@@ -142,12 +142,19 @@ static int op_create(struct request *request, void *params, struct error *err)
     struct supervisor *supervisor = supervisor_of(request);
     struct limits limits = supervisor->config.limits;
     struct sandbox *sandbox = NULL;
+    const struct policy *policy;
 
-    int r = sandbox_spec_check(spec, &limits, err);
+    int r =
+        policy_find(&supervisor->policies,
+                    spec->policy ? spec->policy : supervisor->config.sandbox_policy, &policy, err);
+    if (r == 0)
+        r = limits_decode(policy->limits, &limits, err);
+    if (r == 0)
+        r = sandbox_spec_check(spec, &limits, err);
     if (r == 0 && supervisor->stopping)
         r = error_set(err, EAGAIN, "the supervisor is stopping");
     if (r == 0)
-        r = sandbox_new(supervisor, spec, &limits, &sandbox, err);
+        r = sandbox_new(supervisor, spec, policy, &limits, &sandbox, err);
     if (r == 0)
         r = sandbox_start(sandbox, err);
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;

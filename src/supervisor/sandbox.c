@@ -187,39 +187,28 @@ static int take_slot(struct supervisor *supervisor, unsigned int *ret_slot, stru
                           (long long)supervisor->config.ids_count);
 }
 
-static json_t *spec_to_json(const struct supervisor *supervisor, const struct sandbox_spec *spec)
+/* Where the request is silent its policy speaks, and where that is, the configuration. */
+static json_t *spec_to_json(const struct supervisor *supervisor, const struct sandbox_spec *spec,
+                            const struct policy *policy)
 {
     const struct config *config = &supervisor->config;
+    const char *egress = policy->egress ? policy->egress : config->sandbox_egress;
 
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "template", spec->template, "name",
                      spec->name ? spec->name : "", "owner", spec->owner ? spec->owner : "",
-                     "egress", spec->egress ? spec->egress : config->sandbox_egress, "policy",
-                     spec->policy ? spec->policy : config->sandbox_policy, "env",
+                     "egress", spec->egress ? spec->egress : egress, "policy", policy->name, "env",
                      spec->env ? json_incref(spec->env) : json_object(), "labels",
                      spec->labels ? json_incref(spec->labels) : json_object());
 }
 
-static int check_policy(struct supervisor *supervisor, const char *name, struct error *err)
-{
-    int fd = policy_open(&supervisor->policies, name, err);
-
-    if (fd == -ENOENT)
-        return error_set_field(err, "policy", "there is no policy `%s`", name);
-    if (fd < 0)
-        return fd;
-    close(fd);
-    return 0;
-}
-
 int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
-                const struct limits *limits, struct sandbox **ret_sandbox, struct error *err)
+                const struct policy *policy, const struct limits *limits,
+                struct sandbox **ret_sandbox, struct error *err)
 {
     char id[SANDBOX_ID_LENGTH + 1];
     cleanup_json json_t *layers = NULL;
 
     int r = template_layers(supervisor, spec->template, &layers, err);
-    if (r == 0 && spec->policy)
-        r = check_policy(supervisor, spec->policy, err);
     if (r < 0)
         return r;
     if (sandbox_id_new(id) < 0)
@@ -237,7 +226,7 @@ int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
     sandbox->limits = *limits;
     sandbox->created_at = now_realtime_ms();
     sandbox->layers = TAKE_PTR(layers);
-    sandbox->spec = spec_to_json(supervisor, spec);
+    sandbox->spec = spec_to_json(supervisor, spec, policy);
     r = sandbox->spec ? sandbox_open_folders(sandbox, true, err) : error_oom(err);
     if (r == 0)
         r = sandbox_save_config(sandbox, err);

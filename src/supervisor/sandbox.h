@@ -59,7 +59,8 @@ struct sandbox *sandbox_find(struct supervisor *supervisor, const char *id);
 
 /* Makes the folders and config.json of a new one in state stopped, linked into the list. */
 int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
-                const struct limits *limits, struct sandbox **ret_sandbox, struct error *err);
+                const struct policy *policy, const struct limits *limits,
+                struct sandbox **ret_sandbox, struct error *err);
 
 /* Stopped or failed -> creating. Ends in running or failed later; the waiters are told. */
 int sandbox_start(struct sandbox *sandbox, struct error *err);

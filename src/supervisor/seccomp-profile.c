@@ -2,15 +2,15 @@
  *
  * The policy is data: lists of allowed and denied calls and rules on arguments. Unknown numbers get
  * ENOSYS (libc and runtimes then fall back: clone3, io_uring), denied ones EPERM, another
- * architecture's calls notify init, which kills. In libseccomp an unconditional rule swallows the argument rules of the
- * same call, so "all but these values" is spelt out as the disjoint bit prefixes that none of the
- * values has. One architecture and the binary-tree optimisation: 1 ms to compile. */
+ * architecture's calls notify init, which kills. In libseccomp an unconditional rule swallows the
+ * argument rules of the same call, so "all but these values" is spelt out as the disjoint bit
+ * prefixes that none of the values has. One architecture and the binary-tree optimisation: 1 ms to
+ * compile. */
 #include "supervisor/seccomp-profile.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/fields.h"
-#include "base/spec.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -20,17 +20,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define POLICY_MAX_BYTES (256 * 1024)
-#define RULE_ARGS_MAX    6
-
-struct policy_file {
-    const char *name, *description;
-    json_t *seccomp;
-};
+#define RULE_ARGS_MAX 6
 
 struct profile {
     const char *comment;
-    json_t *allow, *deny, *rules;
+    json_t *allow, *deny, *rules, *remove;
 };
 
 struct deny_entry {
@@ -54,17 +48,12 @@ struct comparison {
 
 static const char *const actions[] = {"allow", "deny", NULL};
 
-static const struct field policy_fields[] = {
-    {"name", FIELD_STRING, offsetof(struct policy_file, name), 1, 64, true, NULL},
-    {"description", FIELD_STRING, offsetof(struct policy_file, description), 0, 512, false, NULL},
-    {"seccomp", FIELD_OBJECT, offsetof(struct policy_file, seccomp), 0, 0, true, NULL},
-};
-
 static const struct field profile_fields[] = {
     {"comment", FIELD_STRING, offsetof(struct profile, comment), 0, 1024, false, NULL},
-    {"allow", FIELD_STRING_ARRAY, offsetof(struct profile, allow), 1, 1024, true, NULL},
+    {"allow", FIELD_STRING_ARRAY, offsetof(struct profile, allow), 0, 1024, false, NULL},
     {"deny", FIELD_ARRAY, offsetof(struct profile, deny), 0, 256, false, NULL},
     {"rules", FIELD_ARRAY, offsetof(struct profile, rules), 0, 256, false, NULL},
+    {"remove", FIELD_ARRAY, offsetof(struct profile, remove), 0, 256, false, NULL},
 };
 
 static const struct field deny_fields[] = {
@@ -93,22 +82,23 @@ static const struct field comparison_fields[] = {
 
 struct compiling {
     scmp_filter_ctx context;
-    const char *path;
     struct error *err;
 };
 
-/* A call that this libseccomp does not know cannot be made a rule; it is answered like any unknown
- * number. */
+/* A call of other architectures only has no number here: nothing to do for it. */
 static int add(const struct compiling *compiling, const char *name, uint32_t action,
                const struct scmp_arg_cmp *args, unsigned int n_args)
 {
     int number = seccomp_syscall_resolve_name(name);
 
-    if (number == __NR_SCMP_ERROR || number < 0)
+    if (number == __NR_SCMP_ERROR)
+        return error_set_field(compiling->err, "seccomp",
+                               "`%s` is no system call that libseccomp knows", name);
+    if (number < 0)
         return 0;
     int r = seccomp_rule_add_array(compiling->context, action, number, n_args, args);
     if (r < 0 && r != -EEXIST)
-        return error_sys(compiling->err, r, "policy `%s`: rule for `%s`", compiling->path, name);
+        return error_sys(compiling->err, r, "field `seccomp`: rule for `%s`", name);
     return 0;
 }
 
@@ -156,6 +146,21 @@ static bool any_has_prefix(const json_t *values, uint64_t mask, uint64_t prefix)
     return false;
 }
 
+static int check_values(const json_t *values, const char *prefix, struct error *err)
+{
+    char name[96];
+
+    for (size_t i = 0; i < json_array_size(values); i++) {
+        const json_t *value = json_array_get(values, i);
+        if (json_is_integer(value) && json_integer_value(value) >= 0 &&
+            json_integer_value(value) <= UINT32_MAX)
+            continue;
+        snprintf(name, sizeof(name), "%sexcept.values[%zu]", prefix, i);
+        return error_set_field(err, name, "expected an integer from 0 to %u", UINT32_MAX);
+    }
+    return 0;
+}
+
 /* Rules for every 32-bit value outside the list: each value's bits above bit b with bit b flipped,
  * unless another value begins so too. */
 static int add_all_but(const struct compiling *compiling, const struct rule *rule, uint32_t action,
@@ -165,6 +170,11 @@ static int add_all_but(const struct compiling *compiling, const struct rule *rul
 
     int r = fields_decode(rule->except, exception_fields, ELEMENTS(exception_fields), prefix,
                           &exception, compiling->err);
+    if (r == 0)
+        r = check_values(exception.values, prefix, compiling->err);
+    if (r == 0 && json_array_size(rule->args) > 0)
+        r = error_set_field(compiling->err, "seccomp.rules",
+                            "expected `args` or `except`, not both");
     for (size_t i = 0; r == 0 && i < json_array_size(exception.values); i++) {
         uint64_t value = (uint64_t)json_integer_value(json_array_get(exception.values, i));
         for (int bit = 31; r == 0 && bit >= 0; bit--) {
@@ -231,16 +241,16 @@ static int export_program(const struct compiling *compiling)
         return error_sys(compiling->err, errno, "memfd_create");
     int r = seccomp_export_bpf(compiling->context, fd);
     if (r < 0)
-        return error_sys(compiling->err, r, "policy `%s`: compiling", compiling->path);
+        return error_sys(compiling->err, r, "compiling the filter");
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 ||
         lseek(fd, 0, SEEK_SET) < 0)
         return error_sys(compiling->err, errno, "sealing the filter");
     return TAKE_FD(fd);
 }
 
-static int compile(const struct profile *profile, const char *path, struct error *err)
+static int compile(const struct profile *profile, struct error *err)
 {
-    struct compiling compiling = {seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), path, err};
+    struct compiling compiling = {seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), err};
 
     if (!compiling.context)
         return error_oom(err);
@@ -264,25 +274,28 @@ static int compile(const struct profile *profile, const char *path, struct error
     return r;
 }
 
-int seccomp_profile_compile(const char *policies_dir, const char *name, struct error *err)
+static int decode(const json_t *seccomp, struct profile *ret_profile, struct error *err)
 {
-    cleanup_json json_t *file = NULL;
-    struct policy_file policy = {0};
-    struct profile profile = {0};
-    char path[512];
+    return fields_decode(seccomp, profile_fields, ELEMENTS(profile_fields), "seccomp.", ret_profile,
+                         err);
+}
 
-    if (!resource_name_valid(name))
-        return error_set_field(err, "policy", "expected 1 to 64 of a-z, 0-9, `.`, `_`, `-`");
-    snprintf(path, sizeof(path), "%s/%s.json", policies_dir, name);
-    int r = file_read_json(AT_FDCWD, path, POLICY_MAX_BYTES, &file, err);
-    if (r == -ENOENT)
-        return error_set_code(err, ENOENT, "policy_not_found", "there is no policy `%s`", path);
-    if (r == 0)
-        r = fields_decode(file, policy_fields, ELEMENTS(policy_fields), "", &policy, err);
-    if (r == 0)
-        r = fields_decode(policy.seccomp, profile_fields, ELEMENTS(profile_fields), "seccomp.",
-                          &profile, err);
-    if (r < 0)
-        return error_prefix(err, "policy `%s`", path);
-    return compile(&profile, path, err);
+int seccomp_profile_check(const json_t *seccomp, bool extends, struct error *err)
+{
+    struct profile profile = {0};
+    int r = decode(seccomp, &profile, err);
+
+    if (r == 0 && !extends && json_array_size(profile.allow) == 0)
+        return error_set_field(err, "seccomp.allow", "expected at least one system call");
+    if (r == 0 && !extends && profile.remove)
+        return error_set_field(err, "seccomp.remove", "expected only where `extends` is given");
+    return r;
+}
+
+int seccomp_profile_compile(const json_t *seccomp, struct error *err)
+{
+    struct profile profile = {0};
+    int r = decode(seccomp, &profile, err);
+
+    return r < 0 ? r : compile(&profile, err);
 }

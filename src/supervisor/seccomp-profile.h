@@ -1,10 +1,17 @@
-/* The system call filter of project processes, compiled once from a policy file
- * (policies/NAME.json). */
+/* The system call filter of project processes, compiled from the "seccomp" section of a policy:
+ * "allow" (names), "deny" ([{"names","reason"}]: EPERM), "rules" ([{"names","action","args",
+ * "except","reason"}]: action on masked arguments, or on all values but some), "comment", and, in a
+ * policy that extends another, "remove" (like deny). What is in none of them gets ENOSYS. */
 #pragma once
 
 #include "base/error.h"
 
-/* Reads and checks DIR/NAME.json and compiles its "seccomp" section for the native architecture.
- * Returns a sealed memfd with an array of struct sock_filter. A bad file: error names the file,
- * line or field and what is allowed. */
-int seccomp_profile_compile(const char *policies_dir, const char *name, struct error *err);
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Whether the section has the members that it may have; `extends`: its policy builds on another. */
+int seccomp_profile_check(const json_t *seccomp, bool extends, struct error *err);
+
+/* Compiles a section that extends nothing, for the native architecture. Returns a sealed memfd with
+ * an array of struct sock_filter. The error names the field and what is allowed. */
+int seccomp_profile_compile(const json_t *seccomp, struct error *err);

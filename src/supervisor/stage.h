@@ -8,6 +8,7 @@
 #pragma once
 
 #include "supervisor/counters.h"
+#include "supervisor/policy.h"
 
 #include <stddef.h>
 
@@ -24,6 +25,7 @@ struct stage {
         status_fd;                  /* become 3, 4, 5, 6 (see boot contract in init/main.c) */
     int counter_fds[COUNTER_FILES]; /* become 7 and the following */
     struct cgroup_entry *cgroup;
+    const struct policy *policy;
     size_t n_layers;
     const char *hostname;
     const char *resolv_conf, *hosts; /* contents */

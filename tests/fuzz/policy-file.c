@@ -3,7 +3,7 @@
 #include "fuzz.h"
 
 #include "base/cleanup.h"
-#include "supervisor/seccomp-profile.h"
+#include "supervisor/policy.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -32,11 +32,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (ftruncate(file, 0) < 0 || pwrite(file, data, size, 0) != (ssize_t)size)
         fuzz_give_up("the file");
-    cleanup_close int program = seccomp_profile_compile(fuzz_folder(), "fuzz", &err);
-    if (program < 0 && (err.err == 0 || !err.message[0]))
+    struct policy *policy = NULL;
+    int r = policy_load(fuzz_folder(), "fuzz", &policy, &err);
+    if (r < 0 && (err.err == 0 || !err.message[0]))
         abort();
-    if (program >= 0 && (fstat(program, &status) < 0 || status.st_size == 0 ||
-                         (size_t)status.st_size > BPF_MAXINSNS * sizeof(struct sock_filter)))
+    if (r == 0 && (fstat(policy->program_fd, &status) < 0 || status.st_size == 0 ||
+                   (size_t)status.st_size > BPF_MAXINSNS * sizeof(struct sock_filter)))
         abort();
+    policy_free(policy);
     return 0;
 }

@@ -21,6 +21,8 @@ before(async () => {
     probe = await arm(daemon, id);
     bare = policiesWith((policy) => {
         allowAllCalls(policy);
+        policy.masked_paths = [];
+        policy.read_only_paths = [];
     });
     bareDaemon = await Instance.start({ sandbox: { policies: bare.folder } });
     ({ id: bareId } = await bareDaemon.create({ egress: 'none' }));
@@ -175,6 +177,24 @@ test('the init runs from sealed memory, and the host\'s file is as it was', asyn
 });
 
 // ---- views of the kernel
+
+test('masked paths show nothing, and did show something', async () => {
+    const readable = ['/proc/keys', '/proc/key-users', '/proc/interrupts', '/proc/modules', '/sys/fs', '/sys/kernel', '/sys/module', '/sys/block', '/sys/dev'];
+    const script = `for p in ${readable.join(' ')}; do if [ -d $p ]; then n=$(ls -A $p | wc -l); else n=$(cat $p 2>/dev/null | wc -c); fi; echo $p $n; done`;
+    const sizes = async (instance, box) => Object.fromEntries((await instance.output(box, script, { user: 'root' })).trim().split('\n')
+        .map((line) => line.split(' ')).map(([name, n]) => [name, Number(n)]));
+    const covered = await sizes(daemon, id), open = await sizes(bareDaemon, bareId);
+    assert.deepEqual(Object.entries(covered).filter(([, n]) => n > 0), []);
+    assert.ok(Object.values(open).filter((n) => n > 0).length >= 6, JSON.stringify(open));
+});
+
+test('what the kernel takes settings by is read-only', async () => {
+    const write = (file) => ['sh', '-c', `cat ${file} > /tmp/now && cat /tmp/now > ${file}`];
+    const files = ['/proc/sys/kernel/msgmax', '/proc/sys/fs/mqueue/queues_max', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv4/ip_default_ttl', '/proc/sys/kernel/core_pattern', '/proc/sys/fs/binfmt_misc/register',
+        '/proc/sysrq-trigger', '/proc/sys/vm/drop_caches'];
+    for (const file of files) assert.notEqual((await daemon.exec(id, write(file), { user: 'root' })).exit_code, 0, file);
+    assert.equal((await bareDaemon.exec(bareId, write(files[0]), { user: 'root' })).exit_code, 0, 'without the hold, the limits of System V IPC are root\'s');
+});
 
 test('/proc is the kernel\'s own, covered only where the policy says so (CVE-2019-16884, CVE-2025-52881)', async () => {
     const mounts = (await daemon.output(id, ['cat', '/proc/self/mountinfo'])).trim().split('\n').map((line) => {

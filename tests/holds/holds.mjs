@@ -1,0 +1,105 @@
+// The holds that are code: how each is taken out (edits of the source: file, what must be there once, what replaces it) and
+// which tests must then be red: file of tests/system, pattern of test names. Read by run.mjs, listed in tests/README.
+const EXE = 'src/supervisor/main.c', SPAWN = 'src/init/spawn.c', MOUNTS = 'src/supervisor/mounts.c';
+
+export const holds = [
+    {
+        name: 'the init\'s memory is sealed',
+        edits: [[EXE, 'F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)', 'F_SEAL_SHRINK) < 0)']],
+        test: ['escape', 'sealed memory'],
+    },
+    {
+        name: 'the init cannot be read or traced: executable only, not dumpable',
+        edits: [[EXE, 'fchmod(fd, 0111)', 'fchmod(fd, 0755)'], ['src/init/main.c', 'prctl(PR_SET_DUMPABLE, 0);', 'prctl(PR_SET_DUMPABLE, 1);']],
+        test: ['escape', 'the init can be neither read'],
+    },
+    {
+        name: 'mount points are opened without following links',
+        edits: [[MOUNTS, '(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)', '(RESOLVE_IN_ROOT)'],
+            [MOUNTS, 'path, O_PATH | O_NOFOLLOW | flags', 'path, O_PATH | flags']],
+        test: ['escape', 'made-up'],
+    },
+    {
+        name: 'file paths are resolved beneath the project',
+        edits: [['src/init/paths.c', '(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)', '0']],
+        test: ['files', 'no path leads out of the project'],
+    },
+    {
+        name: 'file paths are resolved beneath the project while names change',
+        edits: [['src/init/paths.c', '(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)', '0']],
+        test: ['escape', 'names that change'],
+    },
+    {
+        name: 'only regular files are opened',
+        edits: [['src/init/paths.c', 'if (!S_ISREG(status.st_mode))', 'if (false)']],
+        test: ['files', 'fifos, sockets and devices'],
+    },
+    {
+        name: 'descriptors close on execution',
+        edits: [[SPAWN, '3u, ~0u, CLOSE_RANGE_CLOEXEC));', '3u, ~0u, CLOSE_RANGE_CLOEXEC)) + result(fcntl(3, F_SETFD, 0));']],
+        test: ['isolation', 'a process has no capability'],
+    },
+    {
+        name: 'every command has a session of its own',
+        edits: [[SPAWN, 'return result(setsid());', 'return result(setpgid(0, 0));']],
+        test: ['exec', 'a terminal has its size'],
+    },
+    {
+        name: 'other instruction sets are shut out',
+        edits: [['src/supervisor/own-filter.c', 'SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_NOTIFY', 'SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW'],
+            ['src/supervisor/seccomp-profile.c', 'SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_NOTIFY', 'SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW']],
+        test: ['escape', 'other instruction sets'],
+    },
+    {
+        name: 'the capability bounding set is empty',
+        edits: [[SPAWN, 'if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)', 'if (capability < 0)']],
+        test: ['isolation', 'a process has no capability'],
+    },
+    {
+        name: 'securebits are locked',
+        edits: [[SPAWN, 'SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |', 'SECBIT_NOROOT | SECBIT_NO_SETUID_FIXUP |']],
+        test: ['escape', 'securebits'],
+    },
+    {
+        name: 'user names are a list',
+        edits: [['src/api/exec-request.c', '{"user", "root", NULL}', '{"user", "root", "0", NULL}'],
+            ['src/init/process-ops.c', '{USER_NAME, "root", NULL}', '{USER_NAME, "root", "0", NULL}']],
+        test: ['escape', 'user names are names'],
+    },
+    {
+        name: 'the name of the cgroup is one component',
+        edits: [['src/base/config.c', 'if (r == 0 && (strchr(config->sandbox_cgroup', 'if (false && (strchr(config->sandbox_cgroup']],
+        test: ['escape', 'the cgroup name'],
+    },
+    {
+        name: 'each start has a fresh cgroup leaf',
+        edits: [['src/supervisor/sandbox.c', 'sandbox->generation++;', 'sandbox->generation = 1;']],
+        test: ['escape', 'cgroup leaf'],
+    },
+    {
+        name: 'the pids limit is set',
+        edits: [['src/supervisor/cgroup-limits.c', '"%lld", (long long)limits->pids)', '"max")']],
+        test: ['resources', 'a fork bomb'],
+    },
+    {
+        name: 'the memory limit is set',
+        edits: [['src/supervisor/cgroup-limits.c', 'bytes_or_max(limits->memory, v2, ret_text, size);', 'bytes_or_max(0, v2, ret_text, size);']],
+        test: ['resources', 'a memory hog'],
+    },
+    {
+        name: 'an owner sees its own sandboxes only',
+        edits: [['src/api/owner.c', 'owner && *owner && str_equal(owner, request->who.owner)', 'owner != NULL'],
+            ['src/api/owner.c', 'finish(request, str_equal(place->owner, request->who.owner), done);', 'finish(request, true, done);']],
+        test: ['tenants', 'another owner'],
+    },
+    {
+        name: 'one framing of a request',
+        edits: [['src/proxy/head.c', 'if (lengths > 1 || codings > 1)', 'if (false)']],
+        test: ['smuggling', 'two Content-Lengths that differ'],
+    },
+    {
+        name: 'the supervisor\'s operations have roles',
+        edits: [['src/base/server.c', 'if (!(op->roles & request->conn->role))', 'if (false)']],
+        test: ['peer', '.'],
+    },
+];

@@ -23,6 +23,9 @@ HANDLER(system_alive);
 HANDLER(system_ready);
 
 /* templates.c, tokens.c */
+HANDLER(policy_list);
+HANDLER(policy_get);
+HANDLER(policy_check);
 HANDLER(template_list);
 HANDLER(template_create);
 HANDLER(template_remove);

@@ -43,6 +43,10 @@ static const struct field template_body[] = {
     {"consume", FIELD_BOOL, offsetof(struct template_body, consume), 0, 0, false, NULL},
 };
 
+static const struct field policy_body[] = {
+    {"text", FIELD_STRING, offsetof(struct policy_body, text), 2, 49152, true, NULL},
+};
+
 static const struct field token_body[] = {
     {"name", FIELD_STRING, offsetof(struct token_body, name), 1, 64, true, NULL},
     {"owner", FIELD_STRING, offsetof(struct token_body, owner), 1, OWNER_MAX, false, NULL},
@@ -168,6 +172,10 @@ const struct route routes[] = {
      dev_server_stop},
     {METHOD_GET, BOX "/ports", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, port_list},
 
+    {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
+    {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},
+    {METHOD_POST, "/v1/policies:check", SCOPE_ADMIN, BODY_JSON, 0, NO_FIELDS, SCHEMA(policy_body),
+     policy_check},
     {METHOD_GET, "/v1/templates", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, template_list},
     {METHOD_POST, "/v1/templates", SCOPE_ADMIN, BODY_JSON, 0, NO_FIELDS, SCHEMA(template_body),
      template_create},

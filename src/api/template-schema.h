@@ -1,4 +1,5 @@
-/* Decoded bodies of the template and token routes, shared by the route table and the handlers. */
+/* Decoded bodies of the template, policy and token routes, shared by the route table and the
+ * handlers. */
 #pragma once
 
 #include <jansson.h>
@@ -8,6 +9,10 @@ struct template_body {
     const char *name, *sandbox, *description;
     json_t *dev;
     bool consume;
+};
+
+struct policy_body {
+    const char *text;
 };
 
 struct token_body {

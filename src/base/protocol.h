@@ -56,6 +56,10 @@
  * host.doctor      api        -> {"checks":[{"name","status":"active"|"degraded"|"absent"|"unknown",
  *                             "detail","advice" (string|null),"required"}]}: the isolation that is
  *                             in force, as the kernel tells it
+ * policy.list      api        -> {"policies":[{"name","description","default":bool,"sandboxes"}]}
+ * policy.get       api        name -> {"policy"}: the file, with everything that it extends
+ * policy.check     api        text (of a policy file, 2..49152 bytes) -> {"name"}; an error names
+ *                             the line or the field and what is allowed. Changes nothing.
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the

@@ -469,6 +469,70 @@ static int op_template_remove(struct request *request, void *params, struct erro
     return r;
 }
 
+/* ---- policies
+ * ------------------------------------------------------------------------------------- */
+
+static json_int_t count_sandboxes(const struct supervisor *supervisor, const char *policy)
+{
+    json_int_t count = 0;
+
+    for (const struct sandbox *sandbox = supervisor->sandboxes; sandbox; sandbox = sandbox->next)
+        if (str_equal(json_string_value(json_object_get(sandbox->spec, "policy")), policy))
+            count++;
+    return count;
+}
+
+static int op_policy_list(struct request *request, void *params, struct error *err)
+{
+    const struct supervisor *supervisor = supervisor_of(request);
+    json_t *list = json_array();
+
+    (void)params;
+    (void)err;
+    for (const struct policy *policy = supervisor->policies.first; policy; policy = policy->next)
+        json_array_append_new(
+            list, json_pack("{s:s, s:O*, s:b, s:I}", "name", policy->name, "description",
+                            json_object_get(policy->file, "description"), "default",
+                            str_equal(policy->name, supervisor->config.sandbox_policy), "sandboxes",
+                            count_sandboxes(supervisor, policy->name)));
+    request_reply(request, json_pack("{s:o}", "policies", list), NULL, 0);
+    return 0;
+}
+
+static int op_policy_get(struct request *request, void *params, struct error *err)
+{
+    const struct name_params *name = params;
+    const struct policy *policy;
+
+    if (policy_find(&supervisor_of(request)->policies, name->name, &policy, err) < 0)
+        return error_set_code(err, ENOENT, "policy_not_found", "there is no policy `%s`",
+                              name->name);
+    request_reply(request, json_pack("{s:O}", "policy", policy->file), NULL, 0);
+    return 0;
+}
+
+struct text_params {
+    const char *text;
+};
+
+/* A packet holds 64 KiB, and JSON in JSON is longer than JSON. */
+static const struct field text_fields[] = {
+    {"text", FIELD_STRING, offsetof(struct text_params, text), 2, 49152, true, NULL},
+};
+
+static int op_policy_check(struct request *request, void *params, struct error *err)
+{
+    const struct text_params *text = params;
+    struct policy *policy;
+    int r = policy_check_text(supervisor_of(request)->policies.directory, text->text, &policy, err);
+
+    if (r < 0)
+        return r;
+    request_reply(request, json_pack("{s:s}", "name", policy->name), NULL, 0);
+    policy_free(policy);
+    return 0;
+}
+
 #define BOTH          (ROLE_API | ROLE_PROXY)
 #define FIELDS(table) table, ELEMENTS(table)
 
@@ -486,6 +550,9 @@ const struct server_op operations[] = {
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
     {"host.doctor", ROLE_API, STATE_READY, NULL, 0, 0, op_doctor},
+    {"policy.list", ROLE_API, STATE_READY, NULL, 0, 0, op_policy_list},
+    {"policy.get", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_policy_get},
+    {"policy.check", ROLE_API, STATE_READY, FIELDS(text_fields), 0, op_policy_check},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

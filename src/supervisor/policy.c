@@ -141,7 +141,9 @@ static int merge(const char *directory, json_t *child, const char *extends, int 
     }
     int r = load(directory, extends, depth + 1, &policy, err);
     if (r == -ENOENT)
-        return error_prefix(err, "policy `%s`: field `extends`", path);
+        return error_set_code(err, EINVAL, "policy_invalid",
+                              "policy `%s`: field `extends`: there is no policy `%s`", path,
+                              extends);
     if (r < 0)
         return r;
     cleanup_json json_t *base = json_incref(policy->file);
@@ -155,11 +157,29 @@ static int merge(const char *directory, json_t *child, const char *extends, int 
     return 0;
 }
 
+/* `name`: that the file must have, or NULL; `path`: what errors call it. */
+static int resolve_file(const char *directory, json_t *file, const char *name, const char *path,
+                        int depth, json_t **ret_file, struct error *err)
+{
+    struct policy_file policy = {0};
+    int r = fields_decode(file, policy_fields, ELEMENTS(policy_fields), "", &policy, err);
+
+    if (r == 0 && name && !str_equal(policy.name, name))
+        r = error_set_field(err, "name", "expected the file's: `%s`", name);
+    if (r == 0)
+        r = seccomp_profile_check(policy.seccomp, policy.extends != NULL, err);
+    if (r < 0)
+        return error_prefix(err, "policy `%s`", path);
+    if (policy.extends)
+        return merge(directory, file, policy.extends, depth, path, ret_file, err);
+    *ret_file = json_incref(file);
+    return 0;
+}
+
 static int resolve(const char *directory, const char *name, int depth, json_t **ret_file,
                    struct error *err)
 {
     cleanup_json json_t *file = NULL;
-    struct policy_file policy = {0};
     char path[512];
 
     if (!resource_name_valid(name))
@@ -168,18 +188,9 @@ static int resolve(const char *directory, const char *name, int depth, json_t **
     int r = file_read_json(AT_FDCWD, path, POLICY_MAX_BYTES, &file, err);
     if (r == -ENOENT)
         return error_set_code(err, ENOENT, "policy_not_found", "there is no policy `%s`", path);
-    if (r == 0)
-        r = fields_decode(file, policy_fields, ELEMENTS(policy_fields), "", &policy, err);
-    if (r == 0 && !str_equal(policy.name, name))
-        r = error_set_field(err, "name", "expected the file's: `%s`", name);
-    if (r == 0)
-        r = seccomp_profile_check(policy.seccomp, policy.extends != NULL, err);
     if (r < 0)
         return error_prefix(err, "policy `%s`", path);
-    if (policy.extends)
-        return merge(directory, file, policy.extends, depth, path, ret_file, err);
-    *ret_file = TAKE_PTR(file);
-    return 0;
+    return resolve_file(directory, file, name, path, depth, ret_file, err);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -226,6 +237,7 @@ static int fill(struct policy *policy, struct error *err)
         r = check(&file, err);
     if (r < 0)
         return r;
+    snprintf(policy->name, sizeof(policy->name), "%s", file.name);
     policy->masked_paths = file.masked_paths;
     policy->read_only_paths = file.read_only_paths;
     policy->rlimits = file.rlimits;
@@ -235,17 +247,24 @@ static int fill(struct policy *policy, struct error *err)
     return policy->program_fd < 0 ? policy->program_fd : 0;
 }
 
-static int load(const char *directory, const char *name, int depth, struct policy **ret_policy,
-                struct error *err)
+static struct policy *policy_new(void)
 {
     struct policy *policy = calloc(1, sizeof(*policy));
 
+    if (policy)
+        policy->program_fd = -1;
+    return policy;
+}
+
+static int load(const char *directory, const char *name, int depth, struct policy **ret_policy,
+                struct error *err)
+{
+    struct policy *policy = policy_new();
+
     if (!policy)
         return error_oom(err);
-    policy->program_fd = -1;
     int r = resolve(directory, name, depth, &policy->file, err);
     if (r == 0) {
-        snprintf(policy->name, sizeof(policy->name), "%s", name);
         r = fill(policy, err);
         if (r < 0)
             error_prefix(err, "policy `%s/%s.json`", directory, name);
@@ -262,6 +281,28 @@ int policy_load(const char *directory, const char *name, struct policy **ret_pol
                 struct error *err)
 {
     return load(directory, name, 0, ret_policy, err);
+}
+
+int policy_check_text(const char *directory, const char *text, struct policy **ret_policy,
+                      struct error *err)
+{
+    json_error_t where;
+    cleanup_json json_t *file = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    struct policy *policy = file ? policy_new() : NULL;
+
+    if (!file)
+        return error_set_code(err, EINVAL, "policy_invalid", "line %d: %s", where.line, where.text);
+    if (!policy)
+        return error_oom(err);
+    int r = resolve_file(directory, file, NULL, "text", 0, &policy->file, err);
+    if (r == 0)
+        r = fill(policy, err);
+    if (r < 0) {
+        policy_free(policy);
+        return r;
+    }
+    *ret_policy = policy;
+    return 0;
 }
 
 void policy_free(struct policy *policy)

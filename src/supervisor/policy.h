@@ -46,5 +46,10 @@ void policies_free(struct policies *policies);
 int policy_find(const struct policies *policies, const char *name, const struct policy **ret_policy,
                 struct error *err);
 
+/* Checks the text of a policy file as policy_load() does, without a name that it must have; what it
+ * extends is read from the directory. Changes nothing. */
+int policy_check_text(const char *directory, const char *text, struct policy **ret_policy,
+                      struct error *err);
+
 /* A fresh descriptor, with an offset of its own, on the compiled seccomp program. */
 int policy_open(const struct policy *policy, struct error *err);

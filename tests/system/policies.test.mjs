@@ -126,3 +126,43 @@ test('the daemon does not start with a bad file, and names it', async () => {
     spoilt.remove();
     assert.match(started.message, /default\.json.*raed/);
 });
+
+test('policies are listed and shown, resolved, by REST and CLI', async () => {
+    const { id } = await daemon.create({ policy: 'strict' });
+    const { policies: list } = await daemon.ok('GET', '/v1/policies');
+    assert.deepEqual(list.map(({ name }) => name).sort(), ['builder', 'default', 'strict']);
+    assert.deepEqual(list.filter((one) => one.default).map(({ name }) => name), ['default']);
+    assert.equal(list.find(({ name }) => name === 'strict').sandboxes, 1);
+    const strict = await daemon.ok('GET', '/v1/policies/strict');
+    assert.ok(!strict.seccomp.allow.includes('shmget') && strict.seccomp.allow.includes('read'));
+    assert.ok(strict.masked_paths.includes('/proc/kcore'));
+    assert.equal((await daemon.refused('GET', '/v1/policies/lax')).code, 'policy_not_found');
+    const table = (await daemon.cli(['policy', 'ls'])).stdout;
+    assert.match(table, /^strict +- +1 /m);
+    const shown = await daemon.cli(['policy', 'show', 'strict']);
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(shown.stdout, /shmget.*System V IPC/);
+    assert.match(shown.stdout, /\/proc\/kcore/);
+    assert.deepEqual(JSON.parse((await daemon.cli(['policy', 'show', 'strict', '--json'])).stdout), strict);
+    assert.equal((await daemon.cli(['policy', 'show', 'lax'])).code, 3);
+    await daemon.remove(id);
+});
+
+test('a file is checked before the daemon reads it', async () => {
+    const candidate = path.join(policies.folder, 'candidate');
+    const check = async (text) => {
+        fs.writeFileSync(candidate, text);
+        return daemon.cli(['policy', 'check', candidate]);
+    };
+    const good = await check(fs.readFileSync(file('strict')));
+    assert.deepEqual([good.code, good.stdout], [0, `${candidate}: valid\n`]);
+    for (const [text, message] of [['{"name": "x",\n}', /line 2/], ['{"name": "x"}', /seccomp/],
+        ['{"name":"x","extends":"default","seccomp":{"remove":[{"names":["raed"],"reason":"r"}]}}', /raed/],
+        ['{"name":"x","extends":"none","seccomp":{}}', /none/]]) {
+        const { code, stderr } = await check(text);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, message);
+        assert.match(stderr, /candidate/);
+    }
+    assert.deepEqual((await daemon.ok('GET', '/v1/policies')).policies.length, 3);
+});

@@ -1,0 +1,127 @@
+/* policy ls, show, check: what sandboxes are held by. The files belong to the host's administrator;
+ * SIGHUP makes the daemon read them again. */
+#include "cli/cli.h"
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "cli/table.h"
+#include "cli/text.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#define POLICY_TEXT_MAX 49152
+
+int cmd_policy_ls(struct cli *cli, char **args, int n_args)
+{
+    static const char *const headers[] = {"NAME", "DEFAULT", "SANDBOXES", "DESCRIPTION", NULL};
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *answer = NULL;
+    cleanup_table struct table table;
+    size_t i;
+    json_t *policy;
+
+    (void)args;
+    (void)n_args;
+    table_init(&table, headers);
+    if (client_json(&cli->client, "GET", "/v1/policies", NULL, &answer, &err) < 0)
+        return cli_fail(cli, &err);
+    if (cli->options.json)
+        return cli_print_json(cli, answer);
+    json_array_foreach(json_object_get(answer, "policies"), i, policy)
+    {
+        cleanup_free char *count =
+            json_dumps(json_object_get(policy, "sandboxes"), JSON_ENCODE_ANY);
+
+        table_add(&table, member(policy, "name"));
+        table_add(&table, json_is_true(json_object_get(policy, "default")) ? "yes" : "");
+        table_add(&table, count);
+        table_add(&table, member(policy, "description"));
+    }
+    return table_print(&table, stdout, cli->color) == 0 ? EXIT_OK : EXIT_FAILED;
+}
+
+static void print_strings(const char *title, const json_t *list)
+{
+    if (json_array_size(list) == 0)
+        return;
+    printf("%s:\n", title);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        printf("  %s\n", json_string_value(json_array_get(list, i)));
+}
+
+/* Entries with names and a reason, each on one line. */
+static void print_calls(const char *title, const json_t *list)
+{
+    if (json_array_size(list) > 0)
+        printf("%s:\n", title);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i), *names = json_object_get(entry, "names");
+        const char *action = member(entry, "action");
+        printf("  %s%s", action ? action : "", action ? " " : "");
+        for (size_t n = 0; n < json_array_size(names); n++)
+            printf("%s%s", n ? ", " : "", json_string_value(json_array_get(names, n)));
+        printf(": %s\n", member(entry, "reason") ? member(entry, "reason") : "");
+    }
+}
+
+static void print_figures(const char *title, json_t *figures)
+{
+    const char *key;
+    json_t *value;
+
+    if (json_object_size(figures) > 0)
+        printf("%s:\n", title);
+    json_object_foreach(figures, key, value)
+    {
+        cleanup_free char *text = json_dumps(value, JSON_ENCODE_ANY);
+        printf("  %s %s\n", key, text ? text : "");
+    }
+}
+
+int cmd_policy_show(struct cli *cli, char **args, int n_args)
+{
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *policy = NULL;
+    cleanup_free char *name = text_url_escape(args[0], false);
+    cleanup_free char *path = name ? str_format("/v1/policies/%s", name) : NULL;
+    int r = path ? client_json(&cli->client, "GET", path, NULL, &policy, &err) : error_oom(&err);
+
+    (void)n_args;
+    if (r < 0)
+        return cli_fail(cli, &err);
+    if (cli->options.json)
+        return cli_print_json(cli, policy);
+    json_t *seccomp = json_object_get(policy, "seccomp");
+    printf("%s: %s\n", args[0], member(policy, "description") ? member(policy, "description") : "");
+    printf("egress: %s\n", member(policy, "egress") ? member(policy, "egress") : "as configured");
+    print_figures("limits", json_object_get(policy, "limits"));
+    print_figures("rlimits", json_object_get(policy, "rlimits"));
+    print_strings("masked paths", json_object_get(policy, "masked_paths"));
+    print_strings("read-only paths", json_object_get(policy, "read_only_paths"));
+    printf("system calls allowed: %zu; all others answer ENOSYS\n",
+           json_array_size(json_object_get(seccomp, "allow")));
+    print_calls("denied with EPERM", json_object_get(seccomp, "deny"));
+    print_calls("rules on arguments", json_object_get(seccomp, "rules"));
+    return EXIT_OK;
+}
+
+int cmd_policy_check(struct cli *cli, char **args, int n_args)
+{
+    struct error err = ERROR_NONE;
+    cleanup_free char *text = NULL;
+    size_t length;
+    int r = file_read(AT_FDCWD, args[0], POLICY_TEXT_MAX, &text, &length, &err);
+
+    (void)n_args;
+    if (r == 0) {
+        json_t *body = json_pack("{s:s}", "text", text);
+        r = client_json(&cli->client, "POST", "/v1/policies:check", body, NULL, &err);
+        if (r < 0)
+            error_prefix(&err, "%s", args[0]);
+    }
+    if (r < 0)
+        return cli_fail(cli, &err);
+    printf("%s: valid\n", args[0]);
+    return EXIT_OK;
+}

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { Instance, once, run } from './harness.mjs';
+import { Instance, once, run, until } from './harness.mjs';
 
 let daemon, box;
 before(async () => {
@@ -174,7 +174,8 @@ test('up makes an app and prints its URL; logs follow it', async () => {
         if (/vite\.config\.ts changed|restart/i.test(text)) break;
     }
     logs.kill();
-    assert.match(await good(['ports', 'shop']), /5173/);
+    // Vite has closed its port for the restart that the change caused.
+    await until('Vite listens again', async () => /5173/.test(await good(['ports', 'shop'])));
     await good(['stop', 'shop']);
     await good(['start', 'shop']);
     await good(['rm', 'shop']);

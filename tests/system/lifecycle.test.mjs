@@ -186,6 +186,16 @@ async function talk(target, text, { end = true } = {}) {
     return Buffer.concat(chunks).toString();
 }
 
+// A client that goes away in the middle.
+async function leave(target, text) {
+    const socket = net.connect(target);
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    if (text) await new Promise((resolve) => socket.write(text, resolve));
+    socket.destroy();
+    await new Promise((resolve) => socket.once('close', resolve));
+}
+
 test('a head of 100 MB is cut off', async () => {
     for (const target of [{ path: daemon.socket }, { host: '127.0.0.1', port: daemon.proxyPort }]) {
         const socket = net.connect(target);
@@ -206,14 +216,17 @@ test('a head of 100 MB is cut off', async () => {
 });
 
 test('half requests and garbage leave the servers as they were', async () => {
-    const pieces = ['', 'GET', 'GET / HTTP/1.1\r\n', 'POST /v1/sandboxes HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"te',
-        '\x16\x03\x01\x02\x00\x01\x00', 'GET / HTTP/9.9\r\n\r\n', 'GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n',
+    const halves = ['', 'GET', 'GET / HTTP/1.1\r\n', 'POST /v1/sandboxes HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"te',
+        '\x16\x03\x01\x02\x00\x01\x00'];
+    const pieces = ['GET / HTTP/9.9\r\n\r\n', 'GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n',
         'GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'];
-    for (const target of [{ path: daemon.socket }, { host: '127.0.0.1', port: daemon.proxyPort }])
+    for (const target of [{ path: daemon.socket }, { host: '127.0.0.1', port: daemon.proxyPort }]) {
+        for (const half of halves) await leave(target, half);
         for (const piece of pieces) {
             const answer = await talk(target, piece);
             if (answer) assert.match(answer, /^HTTP\/1\.[01] [45]\d\d /, JSON.stringify(piece));
         }
+    }
     assert.equal((await daemon.api('GET', '/healthz')).status, 200);
     assert.equal((await daemon.preview('aaaaaaaaaaaa')).status, 404);
 });

@@ -38,7 +38,7 @@ struct client *client_new(struct worker *worker, int fd, const char *address)
     if (worker->clients)
         worker->clients->previous = client;
     worker->clients = client;
-    worker->n_clients++;
+    atomic_fetch_add(&worker->proxy->n_clients, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     timer_arm(&worker->timers, &client->peer.timer, TIMER_HEAD);
     if (peer_watch(&client->peer, worker->epoll) < 0) {
@@ -69,7 +69,7 @@ static void unlink_client(struct client *client)
         worker->clients = client->next;
     if (client->next)
         client->next->previous = client->previous;
-    worker->n_clients--;
+    atomic_fetch_sub(&worker->proxy->n_clients, 1);
 }
 
 void client_close(struct client *client)

@@ -13,8 +13,9 @@
 #define BUFFERS_FREE_MAX 256u   /* kept a thread */
 #define OBJECTS_FREE_MAX 1024u  /* clients and upstreams kept a thread */
 
-#define IDLE_PER_SITE_MAX        64u    /* idle upstream connections a thread and sandbox */
-#define CONNECTIONS_MAX          32768u /* clients a thread */
+#define IDLE_PER_SITE_MAX        64u     /* idle upstream connections a thread and sandbox */
+#define CONNECTIONS_MAX          262144u /* clients */
+#define DESCRIPTORS_KEPT         32u     /* one in so many descriptors is not for clients */
 #define THREADS_MAX              256u
 #define LISTENERS_MAX            14u /* what one packet of descriptors can carry back */
 #define UNKNOWN_KEPT_MAX         1024u

@@ -28,7 +28,9 @@ static void address_text(const struct sockaddr_storage *address, char text[INET6
 
 void listener_accept(struct worker *worker, int fd)
 {
-    for (int i = 0; i < BATCH && worker->n_clients < worker->clients_max; i++) {
+    struct proxy *proxy = worker->proxy;
+
+    for (int i = 0; i < BATCH && proxy_has_room(proxy); i++) {
         struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
         socklen_t length = sizeof(address);
         char text[INET6_ADDRSTRLEN];
@@ -36,8 +38,9 @@ void listener_accept(struct worker *worker, int fd)
         int client =
             accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         /* Out of descriptors: what is open now is all that this process can bear. */
-        if (client < 0 && (errno == EMFILE || errno == ENFILE) && worker->n_clients > 0)
-            worker->clients_max = worker->n_clients;
+        if (client < 0 && (errno == EMFILE || errno == ENFILE) &&
+            atomic_load(&proxy->n_clients) > 0)
+            atomic_store(&proxy->clients_max, atomic_load(&proxy->n_clients));
         if (client < 0)
             break;
         address_text(&address, text);

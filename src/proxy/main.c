@@ -74,6 +74,7 @@ static unsigned int count_threads(const struct config *config)
 static int start_workers(struct proxy *proxy, struct error *err)
 {
     proxy->n_workers = count_threads(&proxy->config); /* reads /sys */
+    atomic_store(&proxy->clients_max, clients_limit());
     int r = proxy_confine(err);
     if (r < 0)
         return r;

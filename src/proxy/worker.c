@@ -18,20 +18,19 @@
 
 #define EVENTS_MAX 128
 
-static unsigned int clients_max(const struct proxy *proxy)
+unsigned int clients_limit(void)
 {
     struct rlimit limit = {.rlim_cur = 1024};
 
     getrlimit(RLIMIT_NOFILE, &limit);
     /* Each client may need a second descriptor; some are for stocks and channels. */
-    uint64_t share = (uint64_t)limit.rlim_cur * 3 / 8 / proxy->n_workers;
+    uint64_t share = ((uint64_t)limit.rlim_cur - limit.rlim_cur / DESCRIPTORS_KEPT) / 2;
     return share < CONNECTIONS_MAX ? (unsigned int)share : CONNECTIONS_MAX;
 }
 
 int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
 {
     worker->proxy = proxy;
-    worker->clients_max = clients_max(proxy);
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     worker->wake = (struct peer){.kind = PEER_WAKE, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (worker->epoll < 0 || worker->wake.fd < 0)
@@ -48,13 +47,35 @@ int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
     return 0;
 }
 
+bool proxy_has_room(struct proxy *proxy)
+{
+    return atomic_load(&proxy->n_clients) < atomic_load(&proxy->clients_max);
+}
+
+/* A client has gone, so those that stopped for want of room may go on. */
+static void wake_the_full(struct proxy *proxy)
+{
+    if (!atomic_load_explicit(&proxy->full, memory_order_relaxed) ||
+        !atomic_exchange(&proxy->full, false))
+        return;
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        worker_wake(&proxy->workers[i]);
+}
+
 void worker_listen(struct worker *worker)
 {
-    bool wanted = worker->n_clients < worker->clients_max && !atomic_load(&worker->proxy->draining);
+    struct proxy *proxy = worker->proxy;
+    bool room = proxy_has_room(proxy);
 
+    if (room)
+        wake_the_full(proxy);
+    else
+        atomic_store(&proxy->full, true);
+    /* The last one may have gone just before it could know. */
+    bool wanted = (room || proxy_has_room(proxy)) && !atomic_load(&proxy->draining);
     if (wanted == worker->listening)
         return;
-    for (unsigned int i = 0; i < worker->proxy->n_listeners; i++) {
+    for (unsigned int i = 0; i < proxy->n_listeners; i++) {
         struct peer *listener = &worker->listeners[i];
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = listener};
         epoll_ctl(worker->epoll, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listener->fd, &event);
@@ -144,6 +165,7 @@ static void read_mail(struct worker *worker)
     }
     if (lost)
         all_sites_changed(worker);
+    worker_listen(worker);
     if (atomic_load(&worker->proxy->draining))
         drain(worker);
 }

@@ -26,6 +26,10 @@ struct proxy {
     int listeners[LISTENERS_MAX];
     unsigned int n_listeners;
     atomic_bool draining;
+    /* Clients of all threads, and how many there may be; `full`: a thread has stopped accepting. */
+    atomic_uint n_clients;
+    atomic_uint clients_max;
+    atomic_bool full;
 };
 
 struct worker {
@@ -35,7 +39,6 @@ struct worker {
     struct peer wake;
     struct peer listeners[LISTENERS_MAX];
     bool listening;
-    unsigned int n_clients, clients_max;
     struct timers timers;
     struct buffer_pool buffers;
     struct site *sites[SITE_BUCKETS];
@@ -67,3 +70,7 @@ void worker_again(struct worker *worker, struct client *client);
 
 /* Starts or stops accepting, by `listening` and the number of clients. */
 void worker_listen(struct worker *worker);
+
+/* How many clients this process can bear, as its limit of descriptors allows. */
+unsigned int clients_limit(void);
+bool proxy_has_room(struct proxy *proxy);

@@ -13,7 +13,8 @@
 
 struct http;
 struct inits;
-struct store;
+struct db;
+struct jwt;
 struct supervisor;
 struct dev_waiters;
 
@@ -21,16 +22,14 @@ struct dev_waiters;
 
 struct error;
 
-/* confine.c: see base/confine.h. */
-int api_confine(struct error *err);
-
 struct api {
     sd_event *event;
     struct config config;
     struct http *http;
     struct supervisor *supervisor;
     struct inits *inits;
-    struct store *store;
+    struct db *db;
+    struct jwt *jwt;
     struct dev_waiters *dev_waiters;
     struct limiter strangers; /* refused authentications, by address */
     struct limiter keys;      /* requests, by API key */
@@ -39,3 +38,6 @@ struct api {
     uint16_t proxy_port;
     bool stopping;
 };
+
+/* confine.c: see base/confine.h. */
+int api_confine(const struct api *api, struct error *err);

@@ -4,9 +4,11 @@
  * 429. A valid key is never refused for what others on its address did. */
 #include "api/auth.h"
 
+#include "api/jwt.h"
 #include "api/key.h"
 #include "api/request.h"
-#include "api/store/store.h"
+#include "api/store/keys.h"
+#include "api/store/users.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -41,6 +43,18 @@ static int connection_fd(struct http_request *request)
     return info ? info->connect_fd : -1;
 }
 
+static int become(struct http_request *request, const char *owner, unsigned int scopes,
+                  struct error *err)
+{
+    struct principal *who = &request->who;
+
+    who->scopes = scopes;
+    who->admin = scopes & SCOPE_ADMIN;
+    snprintf(who->owner, sizeof(who->owner), "%s", owner);
+    /* an admin without a name of its own has sessions too */
+    return user_of_owner(*owner ? owner : "admin", who->user) < 0 ? error_oom(err) : 0;
+}
+
 static int check_peer(struct http_request *request, struct error *err)
 {
     const struct api *api = request->api;
@@ -56,9 +70,7 @@ static int check_peer(struct http_request *request, struct error *err)
         return error_set_code(err, EACCES, "forbidden",
                               "user %u is neither root nor in the group `%s`", peer.uid,
                               api->config.api_group);
-    request->who.admin = true;
-    request->who.scopes = SCOPE_ADMIN | SCOPE_SANDBOXES | SCOPE_READ;
-    return 0;
+    return become(request, "", SCOPE_ADMIN | SCOPE_SANDBOXES | SCOPE_READ, err);
 }
 
 static const char *from_subprotocol(struct http_request *request, char *buffer, size_t size)
@@ -118,46 +130,106 @@ static int refuse(struct http_request *request, const char *why, struct error *e
     return error_set_code(err, EACCES, "unauthenticated", "%s", why);
 }
 
-static int check_key(struct http_request *request, struct error *err)
+/* A check that waits for the database. */
+struct check {
+    struct http_request *request;
+    void (*done)(struct http_request *request, const struct error *err);
+    char hash[KEY_HASH_SIZE];
+};
+
+static int admit_key(struct http_request *request, const struct store_key *key, struct error *err)
 {
     struct api *api = request->api;
-    char buffer[KEY_TEXT_MAX];
-    const char *token = auth_token(request, buffer, sizeof(buffer));
-    char hash[KEY_HASH_SIZE];
-    struct store_key key;
+    int64_t now_ms = now_realtime_ms();
 
-    if (!token)
-        return refuse(request, "an API key is needed: Authorization: Bearer ak_…", err);
-    if (key_hash(token, hash) < 0)
-        return refuse(request, "the API key is malformed", err);
-    int r = store_key_find(api->store, hash, &key, err);
-    if (r == -ENOENT)
-        return refuse(request, "the API key is unknown or revoked", err);
-    if (r < 0)
-        return r;
-    if (!key_hash_equal(hash, key.hash))
-        return refuse(request, "the API key is unknown or revoked", err);
-    if (!limiter_take(&api->keys, limiter_key(api->limiter_seed, key.id, strlen(key.id)),
+    if (!limiter_take(&api->keys, limiter_key(api->limiter_seed, key->id, strlen(key->id)),
                       now_monotonic_ms()))
         return error_set_code(err, EACCES, "rate_limited", "too many requests with this key");
-    if (now_realtime_ms() - key.last_used_at > USED_RESOLUTION_MS)
-        store_key_touch(api->store, key.id, now_realtime_ms());
-    request->who.scopes = key.scopes;
-    request->who.admin = key.scopes & SCOPE_ADMIN;
-    memcpy(request->who.owner, key.owner, sizeof(request->who.owner));
-    return 0;
+    if (now_ms - key->last_used_at > USED_RESOLUTION_MS)
+        keys_touch(api->db, key->id, now_ms);
+    return become(request, key->owner, key->scopes, err);
 }
 
-int auth_check(struct http_request *request, struct error *err)
+static int check_scope(struct http_request *request, struct error *err)
 {
     const struct route *route = request->route;
 
-    if (route && (route->flags & ROUTE_PUBLIC))
+    if (!route || request->who.admin || (request->who.scopes & route->scope))
         return 0;
-    int r = request->trusted_transport ? check_peer(request, err) : check_key(request, err);
-    if (r < 0 || !route || request->who.admin || (request->who.scopes & route->scope))
-        return r;
     return error_set_code(err, EACCES, "forbidden", "the API key's scopes do not allow this");
+}
+
+static void on_key(void *userdata, const struct db_result *results, const struct error *failure)
+{
+    struct check check = *(struct check *)userdata;
+    struct http_request *request = check.request;
+    struct error err = failure ? *failure : ERROR_NONE;
+    struct store_key key;
+
+    free(userdata);
+    if (!failure && results[0].rows > 0)
+        key_from_row(&results[0], 0, &key);
+    int r = failure ? -failure->err : 0;
+    if (r == 0 && (results[0].rows == 0 || !key_hash_equal(check.hash, key.hash)))
+        r = refuse(request, "the API key is unknown or revoked", &err);
+    if (r == 0)
+        r = admit_key(request, &key, &err);
+    if (r == 0)
+        r = check_scope(request, &err);
+    check.done(request, r < 0 ? &err : NULL);
+}
+
+/* 1: `done` is called later, or has been. */
+static int check_key(struct http_request *request, const char *token,
+                     void (*done)(struct http_request *, const struct error *), struct error *err)
+{
+    cleanup_free struct check *check = calloc(1, sizeof(*check));
+
+    if (!check)
+        return error_oom(err);
+    check->request = request;
+    check->done = done;
+    if (key_hash(token, check->hash) < 0)
+        return refuse(request, "the API key is malformed", err);
+    const char *hash = check->hash;
+    keys_find(request->api->db, hash, on_key, TAKE_PTR(check));
+    return 1;
+}
+
+static int check_token(struct http_request *request,
+                       void (*done)(struct http_request *, const struct error *), struct error *err)
+{
+    char buffer[JWT_TEXT_MAX], owner[OWNER_MAX + 1];
+    unsigned int scopes;
+    const char *token = auth_token(request, buffer, sizeof(buffer));
+
+    if (!token)
+        return refuse(request, "an API key or a JWT is needed: Authorization: Bearer TOKEN", err);
+    if (!jwt_looks_like(token))
+        return check_key(request, token, done, err);
+    int r = jwt_verify(request->api->jwt, token, now_realtime_ms(), owner, &scopes, err);
+    if (r < 0) {
+        char reason[200];
+        snprintf(reason, sizeof(reason), "%.190s", err->message);
+        return refuse(request, reason, err);
+    }
+    return become(request, owner, scopes, err);
+}
+
+void auth_check(struct http_request *request,
+                void (*done)(struct http_request *request, const struct error *err))
+{
+    struct error err = ERROR_NONE;
+    int r = 0;
+
+    if (!request->route || !(request->route->flags & ROUTE_PUBLIC))
+        r = request->trusted_transport ? check_peer(request, &err)
+                                       : check_token(request, done, &err);
+    if (r == 1)
+        return;
+    if (r == 0 && request->route && !(request->route->flags & ROUTE_PUBLIC))
+        r = check_scope(request, &err);
+    done(request, r < 0 ? &err : NULL);
 }
 
 void auth_challenge(struct http_request *request, const struct error *err)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/db/db.h"
 #include "base/error.h"
 
 struct http_request;
@@ -12,11 +13,14 @@ struct principal {
     bool admin; /* sees and does everything */
     unsigned int scopes;
     char owner[OWNER_MAX + 1];
+    char user[DB_USER_SIZE]; /* the owner as a user of the database (store/users.h) */
 };
 
-/* Fills request->who. Code "unauthenticated", "forbidden" or "rate_limited". With no route (nothing
- * matched) it only asks who it is. */
-int auth_check(struct http_request *request, struct error *err);
+/* Fills request->who and calls `done`, at once or when the database has answered. `err` is NULL
+ * when the request may go on; else its code is "unauthenticated", "forbidden", "rate_limited" or
+ * "database_unavailable". With no route (nothing matched) it only asks who it is. */
+void auth_check(struct http_request *request,
+                void (*done)(struct http_request *request, const struct error *err));
 
 /* The headers that belong to such a refusal. */
 void auth_challenge(struct http_request *request, const struct error *err);

@@ -5,7 +5,9 @@
 
 #include "base/cleanup.h"
 #include "base/confine.h"
+#include "base/str.h"
 
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -73,7 +75,19 @@ static const struct confine_call calls[] = {
     {.name = "getrusage"},
 };
 
-int api_confine(struct error *err)
+/* For a database on another host. */
+static const struct confine_call for_hosts[] = {
+    {.name = "socket", .argument = 0, .mask = 0xffffffff, .equals = AF_INET},
+    {.name = "socket", .argument = 0, .mask = 0xffffffff, .equals = AF_INET6},
+    {.name = "sendmmsg"}, /* the resolver of libc */
+};
+
+int api_confine(const struct api *api, struct error *err)
 {
-    return confine(calls, ELEMENTS(calls), err);
+    struct confine_call all[ELEMENTS(calls) + ELEMENTS(for_hosts)];
+    bool connects = str_starts(api->config.database_url, "postgres");
+
+    memcpy(all, calls, sizeof(calls));
+    memcpy(all + ELEMENTS(calls), for_hosts, sizeof(for_hosts));
+    return confine(all, connects ? ELEMENTS(all) : ELEMENTS(calls), err);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/request.h"
+#include "api/store/sessions.h"
 
 #define HANDLER(name)                                                                              \
     int name(struct http_request *request, void *query, void *body, struct error *err)
@@ -55,6 +56,24 @@ HANDLER(dev_server_put);
 HANDLER(dev_server_get);
 HANDLER(dev_server_stop);
 HANDLER(port_list);
+
+/* sessions.c, messages.c */
+HANDLER(session_list_all);
+HANDLER(session_create);
+HANDLER(session_get);
+HANDLER(session_patch);
+HANDLER(session_remove);
+HANDLER(session_deduplicate_all);
+HANDLER(message_list_all);
+HANDLER(message_append);
+
+/* Whom the caller is to the database. */
+struct who request_who(const struct http_request *request);
+
+/* The `{session_id}` of the path; "session_not_found" when it is none. */
+int session_captured(const struct http_request *request, char ret_id[DB_USER_SIZE],
+                     struct error *err);
+void session_not_found(struct http_request *request);
 
 /* A sandbox object as clients see it: the supervisor's and its preview URL. New reference or NULL.
  */

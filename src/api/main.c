@@ -2,10 +2,12 @@
  * open; it lives on when the supervisor does not. See api.h for how its parts hang together. */
 #include "api/api.h"
 
+#include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/http.h"
 #include "api/inits.h"
-#include "api/store/store.h"
+#include "api/jwt.h"
+#include "api/store/answers.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -170,12 +172,18 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     api->inits = inits_new(api);
     if (!api->dev_waiters || !api->inits)
         return error_oom(err);
-    r = store_open(api->config.database_url, &api->store, err);
+    r = db_open(api->event, api->config.database_url, (unsigned int)api->config.database_pool,
+                &api->db, err);
+    if (r == 0)
+        r = jwt_new(&api->config, &api->jwt, err);
+    if (r < 0)
+        return r;
+    answers_reset(api->db);
     if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
         r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);
-    return r == 0 ? api_confine(err) : r;
+    return r == 0 ? api_confine(api, err) : r;
 }
 
 /* In the order in which what waits is answered: first whoever waits for others, then the
@@ -191,7 +199,8 @@ static void finish(struct api *api)
     if (api->http)
         http_run(api->http);
     http_free(api->http);
-    store_close(api->store);
+    db_close(api->db);
+    jwt_free(api->jwt);
     sd_event_unref(api->event);
     config_free(&api->config);
 }

@@ -129,23 +129,28 @@ static int check_body_head(struct http_request *request, struct error *err)
     return 0;
 }
 
-static int admit(struct http_request *request, const char *method, struct error *err)
+static int check_head(struct http_request *request, const char *method, struct error *err)
 {
-    struct error refused = ERROR_NONE;
     int r = find_route(request, method, err);
 
-    /* Before the route's own result: a stranger does not learn which paths exist. */
-    if (auth_check(request, &refused) < 0) {
-        request->n_headers = 0;
-        auth_challenge(request, &refused);
-        *err = refused;
-        return -refused.err;
-    }
     if (r == 0)
         r = check_sandbox_id(request, err);
-    if (r == 0)
-        r = check_body_head(request, err);
-    return r;
+    return r == 0 ? check_body_head(request, err) : r;
+}
+
+/* Before the route's own result: a stranger does not learn which paths exist. */
+static void on_authenticated(struct http_request *request, const struct error *refused)
+{
+    if (refused) {
+        request->n_headers = 0;
+        auth_challenge(request, refused);
+        http_fail(request, refused);
+    } else if (request->refusal.err) {
+        http_fail(request, &request->refusal);
+    } else {
+        request->admitted = true;
+        http_continue(request);
+    }
 }
 
 static enum MHD_Result queue_answer(struct http_request *request)
@@ -251,8 +256,9 @@ static int decode_body(struct http_request *request, struct error *err)
     if (!request->body_json && request->body_length == 0)
         return error_oom(err);
     if (!request->body_json)
-        return error_set_code(err, EINVAL, "malformed_json", "malformed JSON at line %d, column %d: %.100s",
-                              where.line, where.column,
+        return error_set_code(err, EINVAL, "malformed_json",
+                              "malformed JSON at line %d, column %d: %.100s", where.line,
+                              where.column,
                               utf8_valid(where.text, strlen(where.text)) ? where.text : "not JSON");
     return fields_decode(request->body_json, schema->fields, schema->n_fields, "",
                          request->body_data.bytes, err);
@@ -311,13 +317,11 @@ static bool body_is_small(struct http_request *request)
     return !length || parse_u64(length, 0, DRAIN_MAX, &bytes) == 0;
 }
 
-static enum MHD_Result step_new(struct http_request *request, const char *method)
+/* Once it is known whether it may. */
+static enum MHD_Result end_admission(struct http_request *request)
 {
-    struct error err = ERROR_NONE;
-
-    request->phase = PHASE_HANDLING;
-    if (admit(request, method, &err) < 0) {
-        http_fail(request, &err);
+    request->admission = false;
+    if (!request->admitted) {
         if (!body_is_small(request))
             return queue_answer(request);
         request->phase = PHASE_REFUSED;
@@ -330,6 +334,23 @@ static enum MHD_Result step_new(struct http_request *request, const char *method
     request->phase = PHASE_OPENING;
     dispatch(request);
     return settle(request);
+}
+
+static enum MHD_Result step_admission(struct http_request *request)
+{
+    if (request->admitted || request->phase == PHASE_ANSWERED)
+        return end_admission(request);
+    http_pause(request);
+    return MHD_YES;
+}
+
+static enum MHD_Result step_new(struct http_request *request, const char *method)
+{
+    request->phase = PHASE_ADMISSION;
+    request->admission = true;
+    check_head(request, method, &request->refusal);
+    auth_check(request, on_authenticated);
+    return step_admission(request);
 }
 
 static int append_body(struct http_request *request, const char *data, size_t length,
@@ -389,6 +410,8 @@ enum MHD_Result request_step(struct http_request *request, struct MHD_Connection
     *data_length = 0;
     if (request->phase == PHASE_NEW)
         return step_new(request, method);
+    if (request->admission)
+        return step_admission(request);
     if (request->phase == PHASE_ANSWERED)
         return queue_answer(request);
     if (request->phase == PHASE_ACCEPTED && length == 0) {

@@ -14,8 +14,9 @@ struct http_listener;
 
 enum request_phase {
     PHASE_NEW,
-    PHASE_OPENING,  /* BODY_STREAM: the handler prepares */
-    PHASE_ACCEPTED, /* ... and wants the body */
+    PHASE_ADMISSION, /* who it is and whether it may: the database may have to be asked */
+    PHASE_OPENING,   /* BODY_STREAM: the handler prepares */
+    PHASE_ACCEPTED,  /* ... and wants the body */
     PHASE_BODY,
     PHASE_REFUSED, /* answer is ready; the rest of the body is read and dropped */
     PHASE_HANDLING,
@@ -43,6 +44,8 @@ struct http_request {
     int64_t started_ms; /* CLOCK_MONOTONIC */
     enum request_phase phase;
     bool head, suspended;
+    bool admission, admitted; /* not over yet; went well */
+    struct error refusal;     /* err != 0: known from the head, told once it is known who asks */
 
     char *body;
     size_t body_length, body_size;

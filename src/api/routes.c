@@ -7,6 +7,7 @@
 #include "api/file-schema.h"
 #include "api/handlers.h"
 #include "api/sandbox-schema.h"
+#include "api/session-schema.h"
 #include "api/template-schema.h"
 #include "base/cleanup.h"
 #include "base/spec.h"
@@ -115,11 +116,67 @@ static const struct field dev_body[] = {
     {"auto_restart", FIELD_BOOL, offsetof(struct dev_body, auto_restart), 0, 0, false, NULL},
 };
 
+/* The seed's message types and senders. */
+static const char *const message_types[] = {"user",
+                                            "assistant",
+                                            "agent_partial",
+                                            "init",
+                                            "error",
+                                            "update_in_progress",
+                                            "update_completed",
+                                            "file_updated",
+                                            "code_files",
+                                            "ping",
+                                            NULL};
+static const char *const sender_choices[] = {"USER", "ASSISTANT", NULL};
+
+static const struct field session_list_query[] = {
+    {"limit", FIELD_INT, offsetof(struct session_list_query, limit), 1, SESSION_PAGE_MAX, false,
+     NULL},
+    {"cursor", FIELD_STRING, offsetof(struct session_list_query, cursor), 1, 80, false, NULL},
+};
+
+#define SESSION_FIELDS(title_needed)                                                                 \
+    {"title", FIELD_STRING, offsetof(struct session_body, title), 1, 512, title_needed, NULL},       \
+        {"description", FIELD_STRING, offsetof(struct session_body, description), 0, 8192,           \
+         false,         NULL},                                                                       \
+        {"sandbox_id", FIELD_STRING, offsetof(struct session_body, sandbox_id), 0, 12, false, NULL}, \
+        {"thumbnail", FIELD_STRING, offsetof(struct session_body, thumbnail), 0, 2048, false, NULL}, \
+        {"iframe_url", FIELD_STRING, offsetof(struct session_body, iframe_url), 0, 2048,             \
+         false,        NULL},                                                                        \
+        {"user_id", FIELD_STRING, offsetof(struct session_body, user), 1, OWNER_MAX, false, NULL},   \
+        {"is_active", FIELD_BOOL, offsetof(struct session_body, is_active), 0, 0, false, NULL},
+
+static const struct field session_body[] = {SESSION_FIELDS(true)};
+static const struct field session_patch_body[] = {SESSION_FIELDS(false)};
+
+static const struct field session_remove_query[] = {
+    {"sandbox", FIELD_BOOL, offsetof(struct session_remove_query, sandbox), 0, 0, false, NULL},
+};
+
+static const struct field message_query[] = {
+    {"since", FIELD_INT, offsetof(struct message_list_query, since), 0, INT64_MAX, false, NULL},
+    {"before", FIELD_INT, offsetof(struct message_list_query, before), 1, INT64_MAX, false, NULL},
+    {"limit", FIELD_INT, offsetof(struct message_list_query, limit), 1, SESSION_PAGE_MAX, false,
+     NULL},
+};
+
+static const struct field message_body[] = {
+    {"id", FIELD_STRING, offsetof(struct message_body, id), 36, 36, false, NULL},
+    {"type", FIELD_CHOICE, offsetof(struct message_body, type), 0, 0, true, message_types},
+    {"content", FIELD_STRING, offsetof(struct message_body, content), 0, 512 << 10, true, NULL},
+    {"sender", FIELD_CHOICE, offsetof(struct message_body, sender), 0, 0, true, sender_choices},
+    {"timestamp", FIELD_INT, offsetof(struct message_body, timestamp), 0, 253402300799999, false,
+     NULL}, /* the end of the year 9999 */
+    {"message_data", FIELD_OBJECT, offsetof(struct message_body, message_data), 0, 0, false, NULL},
+};
+
 #define NO_FIELDS                                                                                  \
     {                                                                                              \
         NULL, 0                                                                                    \
     }
-#define BOX "/v1/sandboxes/{id}"
+#define BOX     "/v1/sandboxes/{id}"
+#define SESSION "/v1/sessions/{session_id}"
 
 const struct route routes[] = {
     {METHOD_GET, "/healthz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
@@ -171,6 +228,22 @@ const struct route routes[] = {
     {METHOD_DELETE, BOX "/dev-server", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      dev_server_stop},
     {METHOD_GET, BOX "/ports", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, port_list},
+
+    {METHOD_GET, "/v1/sessions", SCOPE_READ, BODY_NONE, 0, SCHEMA(session_list_query), NO_FIELDS,
+     session_list_all},
+    {METHOD_POST, "/v1/sessions", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(session_body),
+     session_create},
+    {METHOD_POST, "/v1/sessions:deduplicate", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     session_deduplicate_all},
+    {METHOD_GET, SESSION, SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, session_get},
+    {METHOD_PATCH, SESSION, SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(session_patch_body),
+     session_patch},
+    {METHOD_DELETE, SESSION, SCOPE_SANDBOXES, BODY_NONE, 0, SCHEMA(session_remove_query), NO_FIELDS,
+     session_remove},
+    {METHOD_GET, SESSION "/messages", SCOPE_READ, BODY_NONE, 0, SCHEMA(message_query), NO_FIELDS,
+     message_list_all},
+    {METHOD_POST, SESSION "/messages", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
+     SCHEMA(message_body), message_append},
 
     {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
     {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},

@@ -4,7 +4,7 @@
 
 #include "api/key.h"
 #include "api/sandbox-schema.h"
-#include "api/store/store.h"
+#include "api/store/answers.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -118,19 +118,24 @@ HANDLER(sandbox_stats)
 /* What is remembered of a creation until its answer is there. */
 struct creation {
     char idempotency_key[IDEMPOTENCY_KEY_MAX + 1]; /* "": none */
+    char hash[KEY_HASH_SIZE];                      /* of the request */
 };
+
+static void on_remembered(void *userdata, const struct db_result *results, const struct error *err)
+{
+    (void)userdata;
+    if (!results)
+        log_warning("keeping the answer of an idempotent request: %s", err->message);
+}
 
 static void remember(struct http_request *request, unsigned int status, const json_t *sandbox)
 {
     const struct creation *creation = request->state;
-    struct error err = ERROR_NONE;
     cleanup_free char *text = sandbox ? json_dumps(sandbox, JSON_COMPACT) : NULL;
 
-    if (!creation->idempotency_key[0])
-        return;
-    if (store_answer_finish(request->api->store, request->who.owner, creation->idempotency_key,
-                            text ? status : 0, text, &err) < 0)
-        log_warning("keeping the answer of an idempotent request: %s", err.message);
+    if (creation->idempotency_key[0])
+        answers_finish(request->api->db, request->who.owner, creation->idempotency_key,
+                       text ? status : 0, text, on_remembered, NULL);
 }
 
 static void reply_created(struct http_request *request, json_t *sandbox)
@@ -155,70 +160,82 @@ static void on_created(void *userdata, json_t *result, struct ipc_fds *fds, cons
         reply_created(request, sandbox);
 }
 
-static int replay(struct http_request *request, const char *hash, struct store_answer *answer,
+static int replay(struct http_request *request, const struct store_answer *answer,
                   struct error *err)
 {
-    cleanup_free char *text = answer->body;
+    const struct creation *creation = request->state;
 
-    if (!str_equal(answer->request_hash, hash))
+    if (!str_equal(answer->request_hash, creation->hash))
         return error_set_code(err, EEXIST, "idempotency_key_reused",
                               "this Idempotency-Key was used with another request body");
     if (answer->status == 0)
         return error_set_code(err, EEXIST, "idempotency_in_progress",
                               "the first request with this Idempotency-Key is still running");
     http_header(request, "Idempotency-Replayed", "true");
-    reply_created(request, json_loads(text, 0, NULL));
+    reply_created(request, json_loads(answer->body, 0, NULL));
     return 0;
 }
 
-/* 1: the request has been answered. */
-static int claim(struct http_request *request, struct creation *creation, struct error *err)
+static void create(struct http_request *request)
 {
-    const char *key = http_get_header(request, "Idempotency-Key");
-    cleanup_free char *canonical = json_dumps(request->body_json, JSON_COMPACT | JSON_SORT_KEYS);
-    char hash[KEY_HASH_SIZE];
-    struct store_answer answer = {.status = 0};
+    json_t *params = json_copy(request->body_json);
 
-    if (!key)
-        return 0;
+    if (params && !request->who.admin)
+        json_object_set_new(params, "owner", json_string(request->who.owner));
+    supervisor_call(request->api->supervisor, "sandbox.create", params, CALL_ONCE, on_created,
+                    request);
+}
+
+static void on_claimed(void *userdata, const struct db_result *results, const struct error *failure)
+{
+    struct http_request *request = userdata;
+    struct creation *creation = request->state;
+    struct error err = failure ? *failure : ERROR_NONE;
+    struct store_answer answer;
+
+    if (results && answers_read(results, &answer)) {
+        create(request);
+        return;
+    }
+    creation->idempotency_key[0] = '\0'; /* another's */
+    int r = results ? replay(request, &answer, &err) : -err.err;
+    if (r < 0)
+        http_fail(request, &err);
+}
+
+static int claim(struct http_request *request, const char *key, struct error *err)
+{
+    struct creation *creation = request->state;
+    cleanup_free char *canonical = json_dumps(request->body_json, JSON_COMPACT | JSON_SORT_KEYS);
+
     if (strlen(key) == 0 || strlen(key) > IDEMPOTENCY_KEY_MAX)
         return error_set_field(err, "Idempotency-Key", "expected 1 to %u characters",
                                IDEMPOTENCY_KEY_MAX);
-    if (!canonical || digest_hex(canonical, strlen(canonical), hash) < 0)
+    if (!canonical || digest_hex(canonical, strlen(canonical), creation->hash) < 0)
         return error_oom(err);
-    int r = store_answer_begin(request->api->store, request->who.owner, key, hash,
-                               now_realtime_ms(), &answer, err);
-    if (r == -EEXIST) {
-        r = replay(request, hash, &answer, err);
-        return r < 0 ? r : 1;
-    }
-    if (r == 0)
-        snprintf(creation->idempotency_key, sizeof(creation->idempotency_key), "%s", key);
-    return r;
+    snprintf(creation->idempotency_key, sizeof(creation->idempotency_key), "%s", key);
+    answers_begin(request->api->db, request->who.owner, key, creation->hash, now_realtime_ms(),
+                  on_claimed, request);
+    return 0;
 }
 
 HANDLER(sandbox_create)
 {
     const struct sandbox_spec *spec = body;
     struct limits limits = request->api->config.limits;
-    struct creation *creation = calloc(1, sizeof(*creation));
+    const char *key = http_get_header(request, "Idempotency-Key");
 
     (void)query;
-    request->state = creation;
+    request->state = calloc(1, sizeof(struct creation));
     request->state_free = free;
-    if (!creation)
+    if (!request->state)
         return error_oom(err);
     if (spec->owner && !request->who.admin)
         return error_set_field(err, "owner", "only an admin may choose the owner");
     int r = sandbox_spec_check(spec, &limits, err);
+    if (r == 0 && key)
+        return claim(request, key, err);
     if (r == 0)
-        r = claim(request, creation, err);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    json_t *params = json_copy(request->body_json);
-    if (params && !request->who.admin)
-        json_object_set_new(params, "owner", json_string(request->who.owner));
-    supervisor_call(request->api->supervisor, "sandbox.create", params, CALL_ONCE, on_created,
-                    request);
-    return 0;
+        create(request);
+    return r;
 }

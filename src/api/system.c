@@ -2,7 +2,7 @@
  * supervisor is connected and the store answers. */
 #include "api/handlers.h"
 
-#include "api/store/store.h"
+#include "api/db/db.h"
 #include "api/supervisor.h"
 #include "base/protocol.h"
 #include "config.h"
@@ -57,7 +57,8 @@ HANDLER(system_ready)
     if (!supervisor_ready(request->api->supervisor))
         return error_set_code(err, EAGAIN, "supervisor_unavailable",
                               "the supervisor is not connected");
-    if (store_check(request->api->store, err) < 0)
+    int r = db_check(request->api->db, err);
+    if (r < 0)
         return error_set_code(err, EAGAIN, "store_unavailable", "the database does not answer");
     http_reply(request, 200, json_pack("{s:s}", "status", "ready"));
     return 0;

@@ -2,7 +2,7 @@
 #include "api/handlers.h"
 
 #include "api/key.h"
-#include "api/store/store.h"
+#include "api/store/keys.h"
 #include "api/template-schema.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -55,58 +55,96 @@ static json_t *key_to_json(const struct store_key *key)
                      (json_int_t)key->created_at, "last_used_at", (json_int_t)key->last_used_at);
 }
 
+/* Of a key that is being added. */
+struct addition {
+    struct http_request *request;
+    struct store_key key;
+    char text[KEY_TEXT_MAX];
+};
+
+static void on_added(void *userdata, const struct db_result *results, const struct error *err)
+{
+    struct addition *addition = userdata;
+    struct http_request *request = addition->request;
+    json_t *answer = results ? key_to_json(&addition->key) : NULL;
+
+    if (answer)
+        json_object_set_new(answer, "token", json_string(addition->text));
+    explicit_bzero(addition->text, sizeof(addition->text));
+    free(addition);
+    if (results)
+        http_reply(request, 201, answer);
+    else
+        http_fail(request, err);
+}
+
 HANDLER(token_create)
 {
     const struct token_body *params = body;
-    const char *owner = params->owner ? params->owner : params->name;
-    struct store_key key = {.created_at = now_realtime_ms()};
-    char text[KEY_TEXT_MAX];
+    cleanup_free struct addition *addition = calloc(1, sizeof(*addition));
 
     (void)query;
-    int r = parse_scopes(params->scopes, &key.scopes, err);
+    if (!addition)
+        return error_oom(err);
+    struct store_key *key = &addition->key;
+    addition->request = request;
+    key->created_at = now_realtime_ms();
+    snprintf(key->name, sizeof(key->name), "%s", params->name);
+    snprintf(key->owner, sizeof(key->owner), "%s", params->owner ? params->owner : params->name);
+    int r = parse_scopes(params->scopes, &key->scopes, err);
     if (r == 0)
-        r = key_new(text, key.id, err);
-    if (r == 0 && key_hash(text, key.hash) < 0)
+        r = key_new(addition->text, key->id, err);
+    if (r == 0 && key_hash(addition->text, key->hash) < 0)
         r = error_set(err, EIO, "the key could not be hashed");
-    snprintf(key.name, sizeof(key.name), "%s", params->name);
-    snprintf(key.owner, sizeof(key.owner), "%s", owner);
     if (r == 0)
-        r = store_key_add(request->api->store, &key, err);
-    if (r < 0)
-        return r;
-    json_t *answer = key_to_json(&key);
-    if (answer)
-        json_object_set_new(answer, "token", json_string(text));
-    explicit_bzero(text, sizeof(text));
-    http_reply(request, 201, answer);
-    return 0;
+        keys_add(request->api->db, key, on_added, TAKE_PTR(addition));
+    return r;
 }
 
-static int add_key(void *userdata, const struct store_key *key)
+static void on_listed(void *userdata, const struct db_result *results, const struct error *err)
 {
-    return json_array_append_new(userdata, key_to_json(key)) < 0 ? -ENOMEM : 0;
+    json_t *list = results ? json_array() : NULL;
+    struct store_key key;
+
+    if (!results) {
+        http_fail(userdata, err);
+        return;
+    }
+    for (size_t i = 0; list && i < results[0].rows; i++) {
+        key_from_row(&results[0], i, &key);
+        json_array_append_new(list, key_to_json(&key));
+    }
+    http_reply(userdata, 200, list ? json_pack("{s:o}", "tokens", list) : NULL);
 }
 
 HANDLER(token_list)
 {
-    cleanup_json json_t *list = json_array();
-
     (void)query;
     (void)body;
-    if (!list)
-        return error_oom(err);
-    int r = store_key_list(request->api->store, add_key, list, err);
-    if (r == 0)
-        http_reply(request, 200, json_pack("{s:O}", "tokens", list));
-    return r;
+    (void)err;
+    keys_list(request->api->db, on_listed, request);
+    return 0;
+}
+
+static void on_revoked(void *userdata, const struct db_result *results, const struct error *failure)
+{
+    struct http_request *request = userdata;
+    struct error err = failure ? *failure : ERROR_NONE;
+
+    if (results && results[0].rows == 0)
+        error_set_code(&err, ENOENT, "token_not_found", "there is no API key `%.32s`",
+                       request->captures[0]);
+    if (err.err)
+        http_fail(request, &err);
+    else
+        http_reply_empty(request, 204);
 }
 
 HANDLER(token_revoke)
 {
     (void)query;
     (void)body;
-    int r = store_key_revoke(request->api->store, request->captures[0], now_realtime_ms(), err);
-    if (r == 0)
-        http_reply_empty(request, 204);
-    return r;
+    (void)err;
+    keys_revoke(request->api->db, request->captures[0], now_realtime_ms(), on_revoked, request);
+    return 0;
 }

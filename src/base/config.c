@@ -27,6 +27,8 @@ struct key {
     const char *const *choices;
 };
 
+#define JWKS_MAX (256u << 10) /* bytes */
+
 #define AT(member) offsetof(struct config, member)
 #define BOTH       (CONFIG_FOR_API | CONFIG_FOR_PROXY)
 
@@ -45,6 +47,7 @@ static const struct key keys[] = {
     {"proxy", "threads", KEY_INT, AT(proxy_threads), "0", 0, 256, CONFIG_FOR_PROXY, NULL},
     {"proxy", "wait_ms", KEY_INT, AT(proxy_wait_ms), "30000", 0, 600000, CONFIG_FOR_PROXY, NULL},
     {"database", "url", KEY_TEXT, AT(database_url), "", 0, 0, CONFIG_FOR_API, NULL},
+    {"database", "pool", KEY_INT, AT(database_pool), "8", 1, 64, CONFIG_FOR_API, NULL},
     {"auth", "jwt_secret", KEY_TEXT, AT(auth_jwt_secret), "", 0, 0, CONFIG_FOR_API, NULL},
     {"auth", "jwks_url", KEY_TEXT, AT(auth_jwks_url), "", 0, 0, CONFIG_FOR_API, NULL},
     {"auth", "issuer", KEY_TEXT, AT(auth_issuer), "", 0, 0, CONFIG_FOR_API, NULL},
@@ -205,6 +208,7 @@ void config_free(struct config *config)
             free(*(char **)place(config, &keys[i]));
     free(config->state_dir);
     free(config->run_dir);
+    free(config->auth_jwks);
     *config = (struct config){0};
 }
 
@@ -256,6 +260,23 @@ static int default_path(char **target, const char *format, const char *state_dir
     return 0;
 }
 
+/* The programs open no files of the configuration: they are handed what is in them. */
+static int load_jwks(struct config *config, struct error *err)
+{
+    static const char scheme[] = "file:";
+    const char *url = config->auth_jwks_url;
+
+    if (!*url)
+        return 0;
+    if (!str_starts(url, scheme))
+        return error_set_field(err, "auth.jwks_url", "expected file:/PATH of a JWK set");
+    const char *path = url + sizeof(scheme) - 1 + (str_starts(url, "file:///") ? 2 : 0);
+    free(config->auth_jwks);
+    config->auth_jwks = NULL;
+    int r = file_read(AT_FDCWD, path, JWKS_MAX, &config->auth_jwks, NULL, err);
+    return r < 0 ? error_prefix(err, "auth.jwks_url") : 0;
+}
+
 static int check_absolute(const char *field, const char *path, struct error *err)
 {
     if (path[0] == '/')
@@ -278,6 +299,8 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "sandbox.cgroup", "expected one path component of a-z 0-9 . _ -");
     if (r == 0 && config->ids_base + config->ids_count * 65536 > 4294967295)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
+    if (r == 0)
+        r = load_jwks(config, err);
     return r == 0 ? limits_check(&config->limits, "sandbox.", err) : r;
 }
 
@@ -307,6 +330,8 @@ json_t *config_export(const struct config *config, unsigned int audience)
             return NULL;
         }
     }
+    if (object && (audience & CONFIG_FOR_API) && config->auth_jwks)
+        json_object_set_new(object, "auth.jwks", json_string(config->auth_jwks));
     return object;
 }
 
@@ -341,6 +366,9 @@ int config_import(struct config *config, int fd, struct error *err)
     }
     const char *state_dir = json_string_value(json_object_get(object, "state_dir"));
     const char *run_dir = json_string_value(json_object_get(object, "run_dir"));
+    const char *jwks = json_string_value(json_object_get(object, "auth.jwks"));
+    if (r == 0 && jwks)
+        r = set_text(&config->auth_jwks, jwks);
     if (r == 0)
         r = state_dir && run_dir ? set_text(&config->state_dir, state_dir) : -EPROTO;
     if (r == 0)

@@ -26,9 +26,11 @@ struct config {
     int64_t proxy_threads; /* 0: one a core */
     int64_t proxy_wait_ms; /* how long a request waits for a dev server that starts */
     /* [database] */
-    char *database_url; /* "" = sqlite:STATE/api/auracode.db */
+    char *database_url;    /* "" = sqlite:STATE/api/auracode.db */
+    int64_t database_pool; /* connections to PostgreSQL at most */
     /* [auth] */
     char *auth_jwt_secret, *auth_jwks_url, *auth_issuer, *auth_audience;
+    char *auth_jwks; /* what the file of jwks_url holds; NULL: none is set */
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;

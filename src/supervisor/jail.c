@@ -24,6 +24,10 @@
 static const char *const for_loading[] = {"/usr", "/usr/local", "/lib",  "/lib64",
                                           "/opt", "/dev",       "/proc", "/sys"};
 
+/* To look up names and check certificates. */
+static const char *const for_names[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+                                        "/etc/ssl/certs", "/usr/share/ca-certificates"};
+
 static int bind(const char *from, const char *to, unsigned long flags, struct error *err)
 {
     if (mount(from, to, NULL, MS_BIND, NULL) < 0)
@@ -63,6 +67,10 @@ static int make_root(const struct jail *jail, struct error *err)
         r = bind_for_loading(for_loading[i], false, err);
     if (r == 0)
         r = bind_for_loading(jail->libexec_dir, true, err);
+    for (size_t i = 0; r == 0 && jail->hosts && i < ELEMENTS(for_names); i++)
+        r = bind_for_loading(for_names[i], false, err);
+    if (r == 0 && jail->socket_dir)
+        r = bind_for_loading(jail->socket_dir, true, err);
     return r == 0 && jail->data_dir ? bind_for_loading(jail->data_dir, true, err) : r;
 }
 
@@ -89,6 +97,25 @@ static int bind_inside(const char *from, const char *name, unsigned long flags, 
     return r == 0 ? bind(from, target, flags, err) : r;
 }
 
+/* What is missing on the host is missing inside. */
+static int bind_for_names(const char *path, struct error *err)
+{
+    struct stat status;
+    cleanup_free char *target = str_format("%s%s", INSIDE, path);
+    cleanup_free char *folder =
+        target ? strndup(target, (size_t)(strrchr(target, '/') - target)) : NULL;
+
+    if (!folder)
+        return error_oom(err);
+    if (stat(path, &status) < 0)
+        return 0;
+    int r = make_folders(S_ISDIR(status.st_mode) ? target : folder, err);
+    if (r == 0 && !S_ISDIR(status.st_mode) && mknod(target, S_IFREG | 0444, 0) < 0 &&
+        errno != EEXIST)
+        r = error_sys(err, errno, "mknod `%s`", target);
+    return r == 0 ? bind(path, target, QUIET | MS_RDONLY, err) : r;
+}
+
 static int make_inside(const struct jail *jail, struct error *err)
 {
     if (mount("tmpfs", INSIDE, "tmpfs", QUIET, "mode=0755,size=64k,nr_inodes=64") < 0)
@@ -96,6 +123,10 @@ static int make_inside(const struct jail *jail, struct error *err)
     int r = bind_inside(jail->run_dir, "/supervisor", QUIET | MS_RDONLY, err);
     if (r == 0 && jail->data_dir)
         r = bind_inside(jail->data_dir, jail->data_dir, QUIET, err);
+    if (r == 0 && jail->socket_dir)
+        r = bind_inside(jail->socket_dir, jail->socket_dir, QUIET | MS_RDONLY, err);
+    for (size_t i = 0; r == 0 && jail->hosts && i < ELEMENTS(for_names); i++)
+        r = bind_for_names(for_names[i], err);
 #ifdef WITH_SANITIZER /* LeakSanitizer lists the threads */
     if (r == 0)
         r = bind_inside("/proc", "/proc", QUIET | MS_RDONLY, err);

@@ -227,13 +227,31 @@ static char *data_dir(const struct program *program)
     return folder ? realpath(folder, NULL) : NULL;
 }
 
+/* Where PostgreSQL's Unix socket is: `host=/PATH` of the URL, or the default of a URL without host.
+ */
+static char *socket_dir(const struct program *program)
+{
+    const char *url = program->supervisor->config.database_url;
+    const char *host = strstr(url, "host=/");
+
+    if (program->role != ROLE_API || !str_starts(url, "postgres"))
+        return NULL;
+    if (!host)
+        return strstr(url, ":///") ? realpath("/var/run/postgresql", NULL) : NULL;
+    cleanup_free char *path = strndup(host + 5, strcspn(host + 5, "&"));
+    return path ? realpath(path, NULL) : NULL;
+}
+
 static int enter_jail(const struct program *program, char *ret_path, size_t size, struct error *err)
 {
     const struct supervisor *supervisor = program->supervisor;
     cleanup_free char *libexec = realpath(supervisor->libexec_dir, NULL);
     cleanup_free char *run = realpath(supervisor->config.run_dir, NULL);
     cleanup_free char *data = data_dir(program);
-    struct jail jail = {libexec, run, data};
+    cleanup_free char *sockets = socket_dir(program);
+    bool connects =
+        program->role == ROLE_API && str_starts(supervisor->config.database_url, "postgres");
+    struct jail jail = {libexec, run, data, sockets, connects && !sockets};
 
     if (!libexec || !run)
         return error_sys(err, errno, "finding `%s` and `%s`", supervisor->libexec_dir,

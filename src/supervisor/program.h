@@ -20,9 +20,9 @@ void programs_stop(struct supervisor *supervisor);
 bool programs_alive(const struct supervisor *supervisor);
 
 /* A program said hello; `role` ROLE_API or ROLE_PROXY, `fds` are the listening sockets that it
- * holds, in the order of `names` (NULL: none). They replace none that we have, and one is taken only
- * if it listens where the configuration says: a hostile program could hand the next one anything.
- * An unknown name or another socket: -EINVAL naming it. */
+ * holds, in the order of `names` (NULL: none). They replace none that we have, and one is taken
+ * only if it listens where the configuration says: a hostile program could hand the next one
+ * anything. An unknown name or another socket: -EINVAL naming it. */
 int program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
                   struct ipc_fds *fds, struct error *err);
 

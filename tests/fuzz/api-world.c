@@ -3,10 +3,11 @@
  * hangs up, the init goes away, and whatever still waits for either is answered and freed. */
 #include "api-world.h"
 
+#include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/http.h"
 #include "api/inits.h"
-#include "api/store/store.h"
+#include "api/jwt.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -78,7 +79,8 @@ void api_world_open(void)
     api.inits = inits_new(&api);
     file = memfd_sealed("file", file_text, sizeof(file_text) - 1, &err);
     if (!api.dev_waiters || !api.inits || file < 0 ||
-        store_open(api.config.database_url, &api.store, &err) < 0 || http_new(&api, &err) < 0 ||
+        db_open(api.event, api.config.database_url, 1, &api.db, &err) < 0 ||
+        jwt_new(&api.config, &api.jwt, &err) < 0 || http_new(&api, &err) < 0 ||
         http_listen(api.http, listener.fd = listen_here(), true, &err) < 0 ||
         supervisor_open(&api, fds[1], &listener, 1, &err) < 0)
         fuzz_give_up(err.message);

@@ -46,6 +46,7 @@ static const struct field template_body[] = {
 
 static const struct field policy_body[] = {
     {"text", FIELD_STRING, offsetof(struct policy_body, text), 2, 49152, true, NULL},
+    {"file", FIELD_STRING, offsetof(struct policy_body, file), 1, 200, false, NULL},
 };
 
 static const struct field token_body[] = {

@@ -12,7 +12,7 @@ struct template_body {
 };
 
 struct policy_body {
-    const char *text;
+    const char *text, *file;
 };
 
 struct token_body {

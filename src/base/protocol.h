@@ -58,8 +58,9 @@
  *                             in force, as the kernel tells it
  * policy.list      api        -> {"policies":[{"name","description","default":bool,"sandboxes"}]}
  * policy.get       api        name -> {"policy"}: the file, with everything that it extends
- * policy.check     api        text (of a policy file, 2..49152 bytes) -> {"name"}; an error names
- *                             the line or the field and what is allowed. Changes nothing.
+ * policy.check     api        text (of a policy file, 2..49152 bytes), file? (what messages call
+ *                             it, 1..200 bytes) -> {"name"}; an error says FILE:LINE, the field and
+ *                             what is allowed. Changes nothing.
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the

@@ -9,8 +9,10 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #define POLICY_TEXT_MAX 49152
+#define POLICY_FILE_MAX 200 /* bytes of a name that the daemon repeats in messages */
 
 int cmd_policy_ls(struct cli *cli, char **args, int n_args)
 {
@@ -50,6 +52,29 @@ static void print_strings(const char *title, const json_t *list)
         printf("  %s\n", json_string_value(json_array_get(list, i)));
 }
 
+/* A string, or a group of them with a reason. */
+static void print_group(const json_t *member, const char *key)
+{
+    const json_t *strings = json_object_get(member, key);
+
+    if (json_is_string(member)) {
+        printf("  %s\n", json_string_value(member));
+        return;
+    }
+    printf("  ");
+    for (size_t i = 0; i < json_array_size(strings); i++)
+        printf("%s%s", i ? ", " : "", json_string_value(json_array_get(strings, i)));
+    printf(": %s\n", json_string_value(json_object_get(member, "reason")));
+}
+
+static void print_groups(const char *title, const json_t *list, const char *key)
+{
+    if (json_array_size(list) > 0)
+        printf("%s:\n", title);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        print_group(json_array_get(list, i), key);
+}
+
 /* Entries with names and a reason, each on one line. */
 static void print_calls(const char *title, const json_t *list)
 {
@@ -74,6 +99,8 @@ static void print_figures(const char *title, json_t *figures)
         printf("%s:\n", title);
     json_object_foreach(figures, key, value)
     {
+        if (str_equal(key, "comment"))
+            continue;
         cleanup_free char *text = json_dumps(value, JSON_ENCODE_ANY);
         printf("  %s %s\n", key, text ? text : "");
     }
@@ -97,10 +124,12 @@ int cmd_policy_show(struct cli *cli, char **args, int n_args)
     printf("egress: %s\n", member(policy, "egress") ? member(policy, "egress") : "as configured");
     print_figures("limits", json_object_get(policy, "limits"));
     print_figures("rlimits", json_object_get(policy, "rlimits"));
-    print_strings("masked paths", json_object_get(policy, "masked_paths"));
-    print_strings("read-only paths", json_object_get(policy, "read_only_paths"));
-    printf("system calls allowed: %zu; all others answer ENOSYS\n",
-           json_array_size(json_object_get(seccomp, "allow")));
+    print_strings("capabilities of the init",
+                  json_object_get(json_object_get(policy, "capabilities"), "init"));
+    print_groups("masked paths", json_object_get(policy, "masked_paths"), "paths");
+    print_groups("read-only paths", json_object_get(policy, "read_only_paths"), "paths");
+    print_groups("system calls allowed (all others answer ENOSYS)",
+                 json_object_get(seccomp, "allow"), "names");
     print_calls("denied with EPERM", json_object_get(seccomp, "deny"));
     print_calls("rules on arguments", json_object_get(seccomp, "rules"));
     return EXIT_OK;
@@ -115,10 +144,9 @@ int cmd_policy_check(struct cli *cli, char **args, int n_args)
 
     (void)n_args;
     if (r == 0) {
-        json_t *body = json_pack("{s:s}", "text", text);
+        const char *file = strlen(args[0]) <= POLICY_FILE_MAX ? args[0] : "file";
+        json_t *body = json_pack("{s:s, s:s}", "text", text, "file", file);
         r = client_json(&cli->client, "POST", "/v1/policies:check", body, NULL, &err);
-        if (r < 0)
-            error_prefix(&err, "%s", args[0]);
     }
     if (r < 0)
         return cli_fail(cli, &err);

@@ -2,6 +2,7 @@
  * process concerned and report the worst. */
 #include "supervisor/doctor.h"
 
+#include "supervisor/capabilities.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -214,7 +215,7 @@ static bool test_init(struct supervisor *supervisor, const struct sandbox *sandb
     else if (!own.no_new_privs || own.seccomp != 2)
         snprintf(ret_fault, size, "no_new_privs %s, seccomp %s", own.no_new_privs ? "on" : "OFF",
                  own.seccomp == 2 ? "filter" : "OFF");
-    else if (own.bounding & ~privileges_of_init())
+    else if (own.bounding & ~capabilities_of_init(NULL))
         snprintf(ret_fault, size, "its bounding set is %" PRIx64, own.bounding);
     else
         return true;
@@ -230,7 +231,7 @@ static void check_namespaces(struct supervisor *supervisor, struct finding *find
 static void check_inits(struct supervisor *supervisor, struct finding *finding)
 {
     check_sandboxes(supervisor, finding, test_init,
-                    "init is no user of the host, four capabilities in its own namespace, "
+                    "init is no user of the host, at most four capabilities in its own namespace, "
                     "no_new_privs, seccomp filter");
 }
 

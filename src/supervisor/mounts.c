@@ -8,6 +8,7 @@
  * pivot_root and the old root is gone. */
 #include "supervisor/mounts.h"
 
+#include "supervisor/grouped.h"
 #include "supervisor/views.h"
 
 #include "base/cleanup.h"
@@ -304,22 +305,30 @@ static int make_read_only(const struct view *view, const char *path)
     return attach(mount_fd, target, path, view->err);
 }
 
-/* Calls `cover` for each of the policy's paths, relative to the root. */
-static int cover_each(const struct view *view, const json_t *paths,
-                      int (*cover)(const struct view *view, const char *path))
-{
-    int r = 0;
+struct cover {
+    const struct view *view;
+    int (*run)(const struct view *view, const char *path);
+};
 
-    for (size_t i = 0; r == 0 && i < json_array_size(paths); i++)
-        r = cover(view, json_string_value(json_array_get(paths, i)) + 1);
-    return r;
+/* The path without its leading slash: relative to the root. */
+static int cover_path(void *context, const char *path, const char *field, struct error *err)
+{
+    const struct cover *cover = context;
+
+    (void)field;
+    (void)err;
+    return cover->run(cover->view, path + 1);
 }
 
 static int hide_paths(const struct view *view)
 {
-    int r = cover_each(view, view->stage->policy->masked_paths, mask_path);
+    const struct policy *policy = view->stage->policy;
+    struct cover mask = {view, mask_path}, read_only = {view, make_read_only};
+    int r = grouped_each(policy->masked_paths, "", "paths", cover_path, &mask, view->err);
 
-    return r == 0 ? cover_each(view, view->stage->policy->read_only_paths, make_read_only) : r;
+    return r == 0 ? grouped_each(policy->read_only_paths, "", "paths", cover_path, &read_only,
+                                 view->err)
+                  : r;
 }
 
 /* ---- the new root -------------------------------------------------------------------------------

@@ -512,19 +512,21 @@ static int op_policy_get(struct request *request, void *params, struct error *er
 }
 
 struct text_params {
-    const char *text;
+    const char *text, *file;
 };
 
 /* A packet holds 64 KiB, and JSON in JSON is longer than JSON. */
 static const struct field text_fields[] = {
-    {"text", FIELD_STRING, offsetof(struct text_params, text), 2, 49152, true, NULL},
+    {"text", FIELD_STRING, offsetof(struct text_params, text), 2, POLICY_MAX_BYTES, true, NULL},
+    {"file", FIELD_STRING, offsetof(struct text_params, file), 1, 200, false, NULL},
 };
 
 static int op_policy_check(struct request *request, void *params, struct error *err)
 {
     const struct text_params *text = params;
     struct policy *policy;
-    int r = policy_check_text(supervisor_of(request)->policies.directory, text->text, &policy, err);
+    int r = policy_check_text(supervisor_of(request)->policies.directory,
+                              text->file ? text->file : "text", text->text, &policy, err);
 
     if (r < 0)
         return r;

@@ -47,12 +47,6 @@ uint64_t privileges_kept(void)
     return mask;
 }
 
-uint64_t privileges_of_init(void)
-{
-    return UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_SETPCAP |
-           UINT64_C(1) << CAP_KILL;
-}
-
 int privileges_drop(struct error *err)
 {
     cap_t set = cap_get_proc();

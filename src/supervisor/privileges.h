@@ -9,7 +9,5 @@
  * included. A capability that the process never had is no error. */
 int privileges_drop(struct error *err);
 
-/* Masks of capabilities (1 << number): those of the table, and those that an init keeps in the user
- * namespace of its sandbox. */
+/* Mask of the capabilities (1 << number) of the table. */
 uint64_t privileges_kept(void);
-uint64_t privileges_of_init(void);

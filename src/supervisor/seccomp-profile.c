@@ -8,6 +8,8 @@
  * compile. */
 #include "supervisor/seccomp-profile.h"
 
+#include "supervisor/grouped.h"
+
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/fields.h"
@@ -29,39 +31,48 @@ struct profile {
 
 struct deny_entry {
     json_t *names;
-    const char *reason;
+    const char *reason, *comment;
 };
 
 struct rule {
     json_t *names, *args, *except;
-    const char *action, *reason;
+    const char *action, *reason, *comment;
 };
 
 struct exception {
     int64_t index;
     json_t *values;
+    const char *comment;
 };
 
 struct comparison {
     int64_t index, mask, equals;
+    const char *comment;
 };
 
 static const char *const actions[] = {"allow", "deny", NULL};
 
+#define COMMENT(type)                                                                              \
+    {                                                                                              \
+        "comment", FIELD_STRING, offsetof(struct type, comment), 0, 1024, false, NULL              \
+    }
+
 static const struct field profile_fields[] = {
-    {"comment", FIELD_STRING, offsetof(struct profile, comment), 0, 1024, false, NULL},
-    {"allow", FIELD_STRING_ARRAY, offsetof(struct profile, allow), 0, 1024, false, NULL},
+    COMMENT(profile),
+    {"allow", FIELD_ARRAY, offsetof(struct profile, allow), 0, 1024, false, NULL},
     {"deny", FIELD_ARRAY, offsetof(struct profile, deny), 0, 256, false, NULL},
     {"rules", FIELD_ARRAY, offsetof(struct profile, rules), 0, 256, false, NULL},
     {"remove", FIELD_ARRAY, offsetof(struct profile, remove), 0, 256, false, NULL},
 };
 
 static const struct field deny_fields[] = {
+    COMMENT(deny_entry),
     {"names", FIELD_STRING_ARRAY, offsetof(struct deny_entry, names), 1, 256, true, NULL},
     {"reason", FIELD_STRING, offsetof(struct deny_entry, reason), 1, 256, true, NULL},
 };
 
 static const struct field rule_fields[] = {
+    COMMENT(rule),
     {"names", FIELD_STRING_ARRAY, offsetof(struct rule, names), 1, 64, true, NULL},
     {"action", FIELD_CHOICE, offsetof(struct rule, action), 0, 0, true, actions},
     {"args", FIELD_ARRAY, offsetof(struct rule, args), 0, RULE_ARGS_MAX, true, NULL},
@@ -70,72 +81,69 @@ static const struct field rule_fields[] = {
 };
 
 static const struct field exception_fields[] = {
+    COMMENT(exception),
     {"index", FIELD_INT, offsetof(struct exception, index), 0, 5, true, NULL},
     {"values", FIELD_ARRAY, offsetof(struct exception, values), 1, 16, true, NULL},
 };
 
 static const struct field comparison_fields[] = {
+    COMMENT(comparison),
     {"index", FIELD_INT, offsetof(struct comparison, index), 0, 5, true, NULL},
     {"mask", FIELD_INT, offsetof(struct comparison, mask), 0, UINT32_MAX, true, NULL},
     {"equals", FIELD_INT, offsetof(struct comparison, equals), 0, UINT32_MAX, true, NULL},
 };
 
+/* One walk over the section both checks it (no context) and compiles it. */
 struct compiling {
-    scmp_filter_ctx context;
-    struct error *err;
+    scmp_filter_ctx context; /* NULL: only check */
+    uint32_t action;
+    const struct scmp_arg_cmp *args;
+    unsigned int n_args;
 };
 
 /* A call of other architectures only has no number here: nothing to do for it. */
-static int add(const struct compiling *compiling, const char *name, uint32_t action,
-               const struct scmp_arg_cmp *args, unsigned int n_args)
+static int add(void *userdata, const char *name, const char *path, struct error *err)
 {
+    const struct compiling *compiling = userdata;
     int number = seccomp_syscall_resolve_name(name);
 
     if (number == __NR_SCMP_ERROR)
-        return error_set_field(compiling->err, "seccomp",
-                               "`%s` is no system call that libseccomp knows", name);
-    if (number < 0)
+        return error_set_field(err, path, "`%.64s` is no system call that libseccomp knows", name);
+    if (number < 0 || !compiling->context)
         return 0;
-    int r = seccomp_rule_add_array(compiling->context, action, number, n_args, args);
+    int r = seccomp_rule_add_array(compiling->context, compiling->action, number, compiling->n_args,
+                                   compiling->args);
     if (r < 0 && r != -EEXIST)
-        return error_sys(compiling->err, r, "field `seccomp`: rule for `%s`", name);
+        return error_sys(err, r, "field `%s`: rule for `%s`", path, name);
     return 0;
 }
 
-static int add_names(const struct compiling *compiling, json_t *names, uint32_t action,
-                     const struct scmp_arg_cmp *args, unsigned int n_args)
+static int add_names(struct compiling *compiling, const json_t *names, const char *prefix,
+                     struct error *err)
 {
-    size_t i;
-    json_t *name;
+    char path[256];
+
+    snprintf(path, sizeof(path), "%snames", prefix);
+    return strings_each(names, path, add, compiling, err);
+}
+
+/* "deny" and "remove". */
+static int add_denied(struct compiling *compiling, const json_t *list, const char *field,
+                      struct error *err)
+{
+    char prefix[96];
     int r = 0;
 
-    json_array_foreach(names, i, name)
-    {
-        r = add(compiling, json_string_value(name), action, args, n_args);
-        if (r < 0)
-            break;
+    *compiling = (struct compiling){compiling->context, SCMP_ACT_ERRNO(EPERM), NULL, 0};
+    for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+        struct deny_entry entry = {0};
+        snprintf(prefix, sizeof(prefix), "%s[%zu].", field, i);
+        r = fields_decode(json_array_get(list, i), deny_fields, ELEMENTS(deny_fields), prefix,
+                          &entry, err);
+        if (r == 0)
+            r = add_names(compiling, entry.names, prefix, err);
     }
     return r;
-}
-
-static int add_denied(const struct compiling *compiling, json_t *list)
-{
-    size_t i;
-    json_t *value;
-    char prefix[48];
-
-    json_array_foreach(list, i, value)
-    {
-        struct deny_entry entry = {0};
-        snprintf(prefix, sizeof(prefix), "seccomp.deny[%zu].", i);
-        int r = fields_decode(value, deny_fields, ELEMENTS(deny_fields), prefix, &entry,
-                              compiling->err);
-        if (r == 0)
-            r = add_names(compiling, entry.names, SCMP_ACT_ERRNO(EPERM), NULL, 0);
-        if (r < 0)
-            return r;
-    }
-    return 0;
 }
 
 static bool any_has_prefix(const json_t *values, uint64_t mask, uint64_t prefix)
@@ -148,14 +156,14 @@ static bool any_has_prefix(const json_t *values, uint64_t mask, uint64_t prefix)
 
 static int check_values(const json_t *values, const char *prefix, struct error *err)
 {
-    char name[96];
+    char name[256];
 
     for (size_t i = 0; i < json_array_size(values); i++) {
         const json_t *value = json_array_get(values, i);
         if (json_is_integer(value) && json_integer_value(value) >= 0 &&
             json_integer_value(value) <= UINT32_MAX)
             continue;
-        snprintf(name, sizeof(name), "%sexcept.values[%zu]", prefix, i);
+        snprintf(name, sizeof(name), "%svalues[%zu]", prefix, i);
         return error_set_field(err, name, "expected an integer from 0 to %u", UINT32_MAX);
     }
     return 0;
@@ -163,114 +171,155 @@ static int check_values(const json_t *values, const char *prefix, struct error *
 
 /* Rules for every 32-bit value outside the list: each value's bits above bit b with bit b flipped,
  * unless another value begins so too. */
-static int add_all_but(const struct compiling *compiling, const struct rule *rule, uint32_t action,
-                       const char *prefix)
+static int add_prefixes(struct compiling *compiling, const struct rule *rule,
+                        const struct exception *exception, uint64_t value, const char *prefix,
+                        struct error *err)
 {
-    struct exception exception = {0};
+    int r = 0;
 
-    int r = fields_decode(rule->except, exception_fields, ELEMENTS(exception_fields), prefix,
-                          &exception, compiling->err);
-    if (r == 0)
-        r = check_values(exception.values, prefix, compiling->err);
-    if (r == 0 && json_array_size(rule->args) > 0)
-        r = error_set_field(compiling->err, "seccomp.rules",
-                            "expected `args` or `except`, not both");
-    for (size_t i = 0; r == 0 && i < json_array_size(exception.values); i++) {
-        uint64_t value = (uint64_t)json_integer_value(json_array_get(exception.values, i));
-        for (int bit = 31; r == 0 && bit >= 0; bit--) {
-            uint64_t mask = 0xffffffffu & ~((1ull << bit) - 1);
-            uint64_t start = (value ^ (1ull << bit)) & mask;
-            if (any_has_prefix(exception.values, mask, start))
-                continue;
-            struct scmp_arg_cmp arg =
-                SCMP_CMP64((unsigned int)exception.index, SCMP_CMP_MASKED_EQ, mask, start);
-            r = add_names(compiling, rule->names, action, &arg, 1);
-        }
+    for (int bit = 31; r == 0 && bit >= 0; bit--) {
+        uint64_t mask = 0xffffffffu & ~((1ull << bit) - 1);
+        uint64_t start = (value ^ (1ull << bit)) & mask;
+        if (any_has_prefix(exception->values, mask, start))
+            continue;
+        struct scmp_arg_cmp arg =
+            SCMP_CMP64((unsigned int)exception->index, SCMP_CMP_MASKED_EQ, mask, start);
+        compiling->args = &arg;
+        compiling->n_args = 1;
+        r = add_names(compiling, rule->names, prefix, err);
     }
+    compiling->args = NULL;
     return r;
 }
 
-static int add_rule(const struct compiling *compiling, const json_t *value, const char *prefix)
+static int add_all_but(struct compiling *compiling, const struct rule *rule, const char *prefix,
+                       struct error *err)
+{
+    struct exception exception = {0};
+    char inner[192];
+
+    snprintf(inner, sizeof(inner), "%sexcept.", prefix);
+    int r = fields_decode(rule->except, exception_fields, ELEMENTS(exception_fields), inner,
+                          &exception, err);
+    if (r == 0)
+        r = check_values(exception.values, inner, err);
+    if (r == 0 && json_array_size(rule->args) > 0) {
+        snprintf(inner, sizeof(inner), "%sargs", prefix);
+        r = error_set_field(err, inner, "expected none beside `except`");
+    }
+    for (size_t i = 0; r == 0 && i < json_array_size(exception.values); i++)
+        r = add_prefixes(compiling, rule, &exception,
+                         (uint64_t)json_integer_value(json_array_get(exception.values, i)), prefix,
+                         err);
+    return r;
+}
+
+static int decode_args(const json_t *list, const char *prefix, struct scmp_arg_cmp *ret_args,
+                       struct error *err)
+{
+    char inner[192];
+    unsigned int seen = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct comparison comparison = {0};
+        snprintf(inner, sizeof(inner), "%sargs[%zu].", prefix, i);
+        int r = fields_decode(json_array_get(list, i), comparison_fields,
+                              ELEMENTS(comparison_fields), inner, &comparison, err);
+        if (r < 0)
+            return r;
+        if (seen & 1u << comparison.index) {
+            snprintf(inner, sizeof(inner), "%sargs[%zu].index", prefix, i);
+            return error_set_field(err, inner, "expected each argument once");
+        }
+        seen |= 1u << comparison.index;
+        ret_args[i] = SCMP_CMP64((unsigned int)comparison.index, SCMP_CMP_MASKED_EQ,
+                                 (scmp_datum_t)comparison.mask, (scmp_datum_t)comparison.equals);
+    }
+    return 0;
+}
+
+static int add_rule(struct compiling *compiling, const json_t *value, const char *prefix,
+                    struct error *err)
 {
     struct rule rule = {0};
     struct scmp_arg_cmp args[RULE_ARGS_MAX];
-    size_t i;
-    json_t *argument;
 
-    int r = fields_decode(value, rule_fields, ELEMENTS(rule_fields), prefix, &rule, compiling->err);
+    int r = fields_decode(value, rule_fields, ELEMENTS(rule_fields), prefix, &rule, err);
+    if (r == 0)
+        r = decode_args(rule.args, prefix, args, err);
     if (r < 0)
         return r;
-    json_array_foreach(rule.args, i, argument)
-    {
-        struct comparison comparison = {0};
-        r = fields_decode(argument, comparison_fields, ELEMENTS(comparison_fields), prefix,
-                          &comparison, compiling->err);
-        if (r < 0)
-            return r;
-        args[i] = SCMP_CMP64((unsigned int)comparison.index, SCMP_CMP_MASKED_EQ,
-                             (scmp_datum_t)comparison.mask, (scmp_datum_t)comparison.equals);
-    }
-    uint32_t action = str_equal(rule.action, "allow") ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
+    compiling->action = str_equal(rule.action, "allow") ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
     if (rule.except)
-        return add_all_but(compiling, &rule, action, prefix);
-    return add_names(compiling, rule.names, action, args, (unsigned int)json_array_size(rule.args));
+        return add_all_but(compiling, &rule, prefix, err);
+    compiling->args = args;
+    compiling->n_args = (unsigned int)json_array_size(rule.args);
+    r = add_names(compiling, rule.names, prefix, err);
+    compiling->args = NULL;
+    return r;
 }
 
-static int add_rules(const struct compiling *compiling, json_t *rules)
+static int add_rules(struct compiling *compiling, const json_t *rules, struct error *err)
 {
-    size_t i;
-    json_t *value;
     char prefix[48];
     int r = 0;
 
-    json_array_foreach(rules, i, value)
-    {
+    for (size_t i = 0; r == 0 && i < json_array_size(rules); i++) {
         snprintf(prefix, sizeof(prefix), "seccomp.rules[%zu].", i);
-        r = add_rule(compiling, value, prefix);
-        if (r < 0)
-            break;
+        r = add_rule(compiling, json_array_get(rules, i), prefix, err);
     }
     return r;
 }
 
-static int export_program(const struct compiling *compiling)
+static int add_profile(scmp_filter_ctx context, const struct profile *profile, struct error *err)
+{
+    struct compiling compiling = {context, SCMP_ACT_ALLOW, NULL, 0};
+    int r = add_denied(&compiling, profile->deny, "seccomp.deny", err);
+
+    if (r == 0)
+        r = add_denied(&compiling, profile->remove, "seccomp.remove", err);
+    if (r == 0)
+        r = add_rules(&compiling, profile->rules, err);
+    if (r < 0)
+        return r;
+    compiling = (struct compiling){context, SCMP_ACT_ALLOW, NULL, 0};
+    return grouped_each(profile->allow, "seccomp.allow", "names", add, &compiling, err);
+}
+
+static int export_program(scmp_filter_ctx context, struct error *err)
 {
     cleanup_close int fd = memfd_create("auracode-seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
-        return error_sys(compiling->err, errno, "memfd_create");
-    int r = seccomp_export_bpf(compiling->context, fd);
+        return error_sys(err, errno, "memfd_create");
+    int r = seccomp_export_bpf(context, fd);
     if (r < 0)
-        return error_sys(compiling->err, r, "compiling the filter");
+        return error_sys(err, r, "compiling the filter");
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 ||
         lseek(fd, 0, SEEK_SET) < 0)
-        return error_sys(compiling->err, errno, "sealing the filter");
+        return error_sys(err, errno, "sealing the filter");
     return TAKE_FD(fd);
 }
 
 static int compile(const struct profile *profile, struct error *err)
 {
-    struct compiling compiling = {seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), err};
+    scmp_filter_ctx context = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 
-    if (!compiling.context)
+    if (!context)
         return error_oom(err);
-    int r = seccomp_attr_set(compiling.context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    int r = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (r == 0)
-        r = seccomp_attr_set(compiling.context, SCMP_FLTATR_CTL_NNP, 0);
+        r = seccomp_attr_set(context, SCMP_FLTATR_CTL_NNP, 0);
     /* Killed, but by init, which then can say for which call (init/forbidden.h). */
     if (r == 0)
-        r = seccomp_attr_set(compiling.context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_NOTIFY);
+        r = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_NOTIFY);
     if (r < 0)
         error_sys(err, r, "libseccomp");
     if (r == 0)
-        r = add_denied(&compiling, profile->deny);
+        r = add_profile(context, profile, err);
     if (r == 0)
-        r = add_rules(&compiling, profile->rules);
-    if (r == 0)
-        r = add_names(&compiling, profile->allow, SCMP_ACT_ALLOW, NULL, 0);
-    if (r == 0)
-        r = export_program(&compiling);
-    seccomp_release(compiling.context);
+        r = export_program(context, err);
+    seccomp_release(context);
     return r;
 }
 
@@ -289,7 +338,7 @@ int seccomp_profile_check(const json_t *seccomp, bool extends, struct error *err
         return error_set_field(err, "seccomp.allow", "expected at least one system call");
     if (r == 0 && !extends && profile.remove)
         return error_set_field(err, "seccomp.remove", "expected only where `extends` is given");
-    return r;
+    return r == 0 ? add_profile(NULL, &profile, err) : r;
 }
 
 int seccomp_profile_compile(const json_t *seccomp, struct error *err)
@@ -297,5 +346,7 @@ int seccomp_profile_compile(const json_t *seccomp, struct error *err)
     struct profile profile = {0};
     int r = decode(seccomp, &profile, err);
 
+    if (r == 0 && json_array_size(profile.allow) == 0)
+        r = error_set_field(err, "seccomp.allow", "expected at least one system call");
     return r < 0 ? r : compile(&profile, err);
 }

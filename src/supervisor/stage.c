@@ -19,6 +19,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -80,37 +81,27 @@ static int loopback_up(struct error *err)
     return 0;
 }
 
-/* init needs these to start processes as `user`, to strip them bare and to signal them. */
-static const cap_value_t kept_capabilities[] = {CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL};
-
-static bool is_kept(cap_value_t capability)
+/* Empties all sets but for what the policy leaves the init. */
+static int drop_capabilities(uint64_t kept, struct error *err)
 {
-    for (size_t i = 0; i < ELEMENTS(kept_capabilities); i++)
-        if (kept_capabilities[i] == capability)
-            return true;
-    return false;
-}
-
-static int drop_capabilities(struct error *err)
-{
-    for (cap_value_t capability = 0; CAP_IS_SUPPORTED(capability); capability++)
-        if (!is_kept(capability) && cap_drop_bound(capability) < 0)
-            return error_sys(err, errno, "dropping capability %d from the bounding set",
-                             capability);
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-        return error_sys(err, errno, "clearing ambient capabilities");
     cap_t set = cap_init();
     int r = set ? 0 : -ENOMEM;
-    for (int flag = CAP_EFFECTIVE; r == 0 && flag <= CAP_PERMITTED; flag++)
-        r = cap_set_flag(set, (cap_flag_t)flag, ELEMENTS(kept_capabilities), kept_capabilities,
-                         CAP_SET);
-    if (r == 0 && cap_set_proc(set) < 0)
+
+    for (cap_value_t capability = 0; r == 0 && CAP_IS_SUPPORTED(capability); capability++) {
+        bool keep = kept >> capability & 1;
+        if (!keep && cap_drop_bound(capability) < 0)
+            r = -errno;
+        for (int flag = CAP_EFFECTIVE; keep && r == 0 && flag <= CAP_PERMITTED; flag++)
+            r = cap_set_flag(set, (cap_flag_t)flag, 1, &capability, CAP_SET);
+    }
+    if (r == 0 &&
+        (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || cap_set_proc(set) < 0))
         r = -errno;
     cap_free(set);
     return r < 0 ? error_sys(err, r, "dropping capabilities") : 0;
 }
 
-static int harden(struct error *err)
+static int harden(const struct policy *policy, struct error *err)
 {
     struct rlimit no_core = {0, 0};
     sigset_t none;
@@ -118,7 +109,7 @@ static int harden(struct error *err)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setrlimit(RLIMIT_CORE, &no_core);
-    int r = drop_capabilities(err);
+    int r = drop_capabilities(policy->init_capabilities, err);
     if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = error_sys(err, errno, "PR_SET_NO_NEW_PRIVS");
     if (r == 0) {
@@ -181,7 +172,7 @@ static int run(const struct stage *stage, int *ret_status_fd, struct error *err)
     if (r == 0 && sethostname(stage->hostname, strlen(stage->hostname)) < 0)
         r = error_sys(err, errno, "sethostname");
     if (r == 0)
-        r = harden(err);
+        r = harden(stage->policy, err);
     if (r == 0)
         r = arrange_descriptors(stage, ret_status_fd, err);
     if (r < 0)

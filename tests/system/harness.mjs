@@ -159,8 +159,13 @@ export class Instance {
         }, 20000).catch((error) => { throw new Error(`${error.message}\n${this.log}`); });
     }
 
+    // Its last lines, for messages.
     get log() {
-        return Buffer.concat(this.#log).toString().split('\n').slice(-60).join('\n');
+        return this.wholeLog.split('\n').slice(-60).join('\n');
+    }
+
+    get wholeLog() {
+        return Buffer.concat(this.#log).toString();
     }
 
     get pid() {

@@ -1,9 +1,11 @@
-// Policies: what each holds, which files are refused and how, and that a reload is all or nothing.
+// Policies: what each holds, which files are refused and how, by the daemon and by the schema, and that a reload is all
+// or nothing.
+import Ajv from 'ajv/dist/2020.js';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { Instance, until } from './harness.mjs';
+import { Instance, source, until } from './harness.mjs';
 import { arm, policiesWith } from './hostile/hostile.mjs';
 
 const MiB = 1 << 20;
@@ -23,7 +25,7 @@ after(async () => {
 
 // The daemon's answer to SIGHUP: the line that it logs.
 async function reload() {
-    const count = () => (daemon.log.match(/reload: /g) ?? []).length;
+    const count = () => (daemon.wholeLog.match(/reload: /g) ?? []).length;
     const before = count();
     process.kill(daemon.pid, 'SIGHUP');
     await until('the reload is logged', () => count() > before);
@@ -63,39 +65,79 @@ test('an unknown policy is refused with the names that there are', async () => {
     for (const word of ['policy', 'lax', 'default', 'strict', 'builder']) assert.match(refusal.message, new RegExp(word));
 });
 
-// [what, how default.json is spoilt, what the daemon must say]
+// The schema that ships, as an editor or a pipeline would use it.
+const schemaAccepts = new Ajv({ strict: true, strictTypes: false, strictRequired: false, allErrors: true })
+    .compile(JSON.parse(fs.readFileSync(path.join(source, 'policies/policy.schema.json'), 'utf8')));
+const exceptRule = (p) => p.seccomp.rules.find((rule) => rule.except);
+const landmark = (text, what) => text.slice(0, text.indexOf(what)).split('\n').length;
+const call = (names) => ({ names, reason: 'a test' });
+
+// [what, how default.json is spoilt, what the daemon must say, words of the file whose line it must name, and why the
+// schema cannot say it where it cannot]
 const bad = [
-    ['no JSON', '{"name": "default",\n "seccomp": {]', /default\.json.*line 2/],
-    ['an unknown member', (p) => { p.colour = 1; }, /default\.json.*`colour`/],
-    ['another name than the file\'s', (p) => { p.name = 'other'; }, /`name`.*default/],
-    ['no seccomp', (p) => { delete p.seccomp; }, /`seccomp`/],
-    ['an empty list of calls', (p) => { p.seccomp.allow = []; }, /`seccomp\.allow`/],
-    ['a call that is none', (p) => { p.seccomp.allow.push('raed'); }, /raed/],
-    ['a denied call that is none', (p) => { p.seccomp.deny[0].names.push('muont'); }, /muont/],
-    ['a reason that is missing', (p) => { delete p.seccomp.deny[1].reason; }, /seccomp\.deny\[1\]\.reason/],
-    ['an unknown action', (p) => { p.seccomp.rules[0].action = 'log'; }, /seccomp\.rules\[0\]\.action.*allow/],
-    ['an exception that is no number', (p) => { p.seccomp.rules.find((rule) => rule.except).except.values = ['x']; }, /except\.values\[0\].*integer/],
-    ['an exception past 32 bits', (p) => { p.seccomp.rules.find((rule) => rule.except).except.values = [4294967296]; }, /except\.values\[0\].*4294967295/],
-    ['a masked path elsewhere', (p) => { p.masked_paths.push('/etc/passwd'); }, /`masked_paths\[\d+\]`.*\/proc/],
-    ['a masked path that climbs', (p) => { p.masked_paths.push('/proc/../etc'); }, /`masked_paths\[\d+\]`/],
-    ['an unknown rlimit', (p) => { p.rlimits.files = 1; }, /`rlimits\.files`/],
-    ['a limit out of bounds', (p) => { p.limits = { memory: 1 }; }, /`limits\.memory`/],
-    ['an unknown egress', (p) => { p.egress = 'all'; }, /`egress`/],
-    ['a base that there is none of', (p) => { p.extends = 'nothing'; }, /nothing/],
-    ['a base that is itself', (p) => { p.extends = 'default'; }, /`extends`/],
-    ['capabilities', (p) => { p.capabilities = ['CAP_SYS_ADMIN']; }, /`capabilities`/],
+    ['no JSON', '{"name": "default",\n "seccomp": {]', /default\.json:2: /],
+    ['no object', '[]', /default\.json:1: expected an object/],
+    ['a member twice', '{"name": "default",\n "name": "default",\n "seccomp": {}}', /default\.json:2: dup/],
+    ['an unknown member', (p) => { p.colour = 1; }, /`colour`: unknown/, '"colour"'],
+    ['an unknown member with a dot', (p) => { p['limits.cpu'] = 1; }, /`limits\.cpu`: unknown/, '"limits.cpu"'],
+    ['null', (p) => { p.rlimits.core = null; }, /`rlimits\.core`: .*null/, '"core"'],
+    ['another name than the file\'s', (p) => { p.name = 'other'; }, /`name`.*default/, '"other"', 'the file\'s name'],
+    ['a name that is none', (p) => { p.name = 'Über'; }, /`name`/, '"name"'],
+    ['no name', (p) => { delete p.name; }, /`name`: is required/, '{'],
+    ['no seccomp', (p) => { delete p.seccomp; }, /`seccomp`/, '{'],
+    ['an empty list of calls', (p) => { p.seccomp.allow = []; }, /`seccomp\.allow`/, '"allow"'],
+    ['a call that is none', (p) => { p.seccomp.allow.push('raed'); }, /`seccomp\.allow\[\d+\]`: `raed`/, '"raed"', 'the names of system calls'],
+    ['a call that is none in a group', (p) => { p.seccomp.allow.push(call(['read', 'raed'])); }, /`seccomp\.allow\[\d+\]\.names\[1\]`: `raed`/, '"raed"', 'the names of system calls'],
+    ['a group without a reason', (p) => { p.seccomp.allow.push({ names: ['read'] }); }, /`seccomp\.allow\[\d+\]\.reason`/],
+    ['a number for a call', (p) => { p.seccomp.allow.push(1); }, /`seccomp\.allow\[\d+\]`: expected a string, or/],
+    ['a denied call that is none', (p) => { p.seccomp.deny[0].names.push('muont'); }, /`seccomp\.deny\[0\]\.names\[\d+\]`: `muont`/, '"muont"', 'the names of system calls'],
+    ['a reason that is missing', (p) => { delete p.seccomp.deny[1].reason; }, /seccomp\.deny\[1\]\.reason/, '{\n    "names": [\n     "unshare"'],
+    ['a reason that is empty', (p) => { p.seccomp.deny[1].reason = ''; }, /seccomp\.deny\[1\]\.reason.*1 to 256/],
+    ['a comment that is none', (p) => { p.seccomp.comment = 1; }, /`seccomp\.comment`.*string/, '"comment": 1'],
+    ['an unknown action', (p) => { p.seccomp.rules[0].action = 'log'; }, /seccomp\.rules\[0\]\.action.*allow/, '"log"'],
+    ['an unknown word in a comparison', (p) => { p.seccomp.rules[3].args[0].maks = 1; }, /`seccomp\.rules\[3\]\.args\[0\]\.maks`: unknown/, '"maks"'],
+    ['a mask past 32 bits', (p) => { p.seccomp.rules[3].args[0].mask = 4294967296; }, /`seccomp\.rules\[3\]\.args\[0\]\.mask`.*4294967295/, '4294967296'],
+    ['a seventh argument', (p) => { p.seccomp.rules[3].args[0].index = 6; }, /`seccomp\.rules\[3\]\.args\[0\]\.index`.*0 to 5/, '"index": 6'],
+    ['an argument twice', (p) => { p.seccomp.rules[3].args.push(p.seccomp.rules[3].args[0]); }, /`seccomp\.rules\[3\]\.args\[1\]\.index`.*once/, null, 'an argument twice'],
+    ['arguments beside an exception', (p) => { exceptRule(p).args = p.seccomp.rules[1].args; }, /`seccomp\.rules\[\d+\]\.args`.*except/],
+    ['an exception that is no number', (p) => { exceptRule(p).except.values = ['x']; }, /except\.values\[0\].*integer/, '"x"'],
+    ['an exception past 32 bits', (p) => { exceptRule(p).except.values = [4294967296]; }, /except\.values\[0\].*4294967295/, '4294967296'],
+    ['calls removed from no base', (p) => { p.seccomp.remove = [call(['read'])]; }, /`seccomp\.remove`.*extends/, '"remove"'],
+    ['a masked path elsewhere', (p) => { p.masked_paths.push('/etc/passwd'); }, /`masked_paths\[\d+\]`.*\/proc/, '/etc/passwd'],
+    ['a masked path that climbs', (p) => { p.masked_paths[1].paths.push('/proc/../etc'); }, /`masked_paths\[1\]\.paths\[\d+\]`/, '/proc/../etc'],
+    ['a masked path with a slash at its end', (p) => { p.read_only_paths.push('/proc/sys/'); }, /`read_only_paths\[1\]`/, '"/proc/sys/"'],
+    ['an unknown rlimit', (p) => { p.rlimits.files = 1; }, /`rlimits\.files`/, '"files"'],
+    ['a negative rlimit', (p) => { p.rlimits.stack = -1; }, /`rlimits\.stack`.*0 to/, '"stack"'],
+    ['a fraction', '{"name": "default", "seccomp": {"allow": ["read"]},\n"rlimits": {"nofile": 1.0}}', /json:2: field `rlimits\.nofile`.*integer/, null, '1.0 is an integer'],
+    ['a limit out of bounds', (p) => { p.limits = { memory: 1 }; }, /`limits\.memory`/, '"memory"'],
+    ['a limit between none and the least', (p) => { p.limits = { tmp: 1 }; }, /`limits\.tmp`.*0 or at least 1048576/, '"tmp"'],
+    ['too little of a core', (p) => { p.limits = { cpu: 0.001 }; }, /`limits\.cpu`.*0\.01/, '"cpu"'],
+    ['an unknown egress', (p) => { p.egress = 'all'; }, /`egress`/, '"all"'],
+    ['a base that there is none of', (p) => { p.extends = 'nothing'; }, /`extends`.*nothing/, '"nothing"', 'whether the base is there'],
+    ['a base that is itself', (p) => { p.extends = 'default'; }, /`extends`/, '"extends"', 'what the base extends'],
+    ['capabilities as a list', (p) => { p.capabilities = ['CAP_SYS_ADMIN']; }, /`capabilities`: expected an object/, '"capabilities"'],
+    ['a capability above the init\'s ceiling', (p) => { p.capabilities.init.push('CAP_SYS_ADMIN'); }, /`capabilities\.init\[4\]`: `CAP_SYS_ADMIN` is above the ceiling.*CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL/, '"CAP_SYS_ADMIN"'],
+    ['a capability for processes', (p) => { p.capabilities.processes.push('CAP_KILL'); }, /`capabilities\.processes\[0\]`: `CAP_KILL` is above the ceiling.*no capability/],
 ];
 
-test('a bad file is refused by name, field and what is allowed, and the old policies stay', async (t) => {
+// A text of the table, or the policy that a function of the table made of the good one.
+function spoilt(good, spoil) {
+    if (typeof spoil === 'string') return spoil;
+    const policy = structuredClone(good);
+    spoil(policy);
+    return JSON.stringify(policy, null, 1);
+}
+
+test('a bad file is refused by file, line, field and what is allowed, and the old policies stay', async (t) => {
     const good = read('default');
-    for (const [what, spoil, message] of bad)
+    for (const [what, spoil, message, words] of bad)
         await t.test(what, async () => {
-            const policy = structuredClone(good);
-            if (typeof spoil === 'function') spoil(policy);
-            write('default', typeof spoil === 'function' ? policy : spoil);
+            const text = spoilt(good, spoil);
+            write('default', text);
             const said = await reload();
             assert.match(said, message);
-            assert.match(said, /default\.json/);
+            assert.match(said, /default\.json:\d+: /);
+            if (words) assert.match(said, new RegExp(`default\\.json:${landmark(text, words)}: `), said);
             assert.match(said, /stay as they were/);
         });
     const { id } = await daemon.create({ egress: 'none' });
@@ -103,6 +145,76 @@ test('a bad file is refused by name, field and what is allowed, and the old poli
     await daemon.remove(id);
     write('default', good);
     assert.match(await reload(), /read again/);
+});
+
+test('the schema takes what the daemon takes and refuses what it refuses, but for what no schema can say', async (t) => {
+    for (const name of fs.readdirSync(path.join(source, 'policies')).filter((name) => !name.includes('.schema.')))
+        assert.ok(schemaAccepts(JSON.parse(fs.readFileSync(path.join(source, 'policies', name), 'utf8'))), `${name}: ${JSON.stringify(schemaAccepts.errors)}`);
+    const good = read('default');
+    for (const [what, spoil, , , beyond] of bad)
+        await t.test(what, () => {
+            let value;
+            try {
+                value = JSON.parse(spoilt(good, spoil));
+            } catch {
+                return; // no JSON: no schema either
+            }
+            if (what === 'a member twice') return; // gone with JSON.parse
+            assert.equal(schemaAccepts(value), beyond !== undefined, beyond ?? 'the schema takes what the daemon refuses');
+        });
+});
+
+// [what, how default.json is changed]: both must take it.
+const odd = [
+    ['comments in every object', (p) => {
+        for (const object of [p, p.seccomp, p.seccomp.allow[0], p.seccomp.deny[0], p.seccomp.rules[0], p.seccomp.rules[0].args[0], exceptRule(p).except,
+            p.capabilities, p.masked_paths[0], p.rlimits]) object.comment = 'why';
+        p.limits = { comment: 'why', cpu: 0.01 };
+    }],
+    ['plain lists', (p) => { p.masked_paths = p.masked_paths.flatMap(({ paths }) => paths); p.seccomp.allow = p.seccomp.allow.flatMap(({ names }) => names); }],
+    ['the bounds of limits', (p) => { p.limits = { memory: 67108864, memory_high: 0, swap: 0, cpu: 1024, cpu_weight: 10000, pids: 16, disk: 67108864, inodes: 1024, io_read_bps: 65536, io_write_bps: 0, tmp: 1048576, shm: 0, log: 262144 }; }],
+    ['fewer capabilities', (p) => { p.capabilities = { init: ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'] }; }],
+    ['nothing but calls', (p) => { for (const key of Object.keys(p)) if (!['name', 'seccomp'].includes(key)) delete p[key]; }],
+];
+
+test('what is unusual but right is taken by the daemon and by the schema', async (t) => {
+    const good = read('default');
+    for (const [what, change] of odd)
+        await t.test(what, async () => {
+            const policy = structuredClone(good);
+            change(policy);
+            assert.ok(schemaAccepts(policy), JSON.stringify(schemaAccepts.errors));
+            write('default', policy);
+            assert.match(await reload(), /read again/);
+        });
+    write('default', good);
+    await reload();
+});
+
+test('a fault in what a policy extends is told with that file and line', async () => {
+    const good = read('default');
+    const text = spoilt(good, (p) => { p.seccomp.rules[2].args[0].index = 9; });
+    const candidate = path.join(policies.folder, 'candidate');
+    fs.writeFileSync(candidate, '{"name": "x", "extends": "default", "seccomp": {}}');
+    write('default', text);
+    const { code, stderr } = await daemon.cli(['policy', 'check', candidate]);
+    write('default', good);
+    assert.equal(code, 1);
+    assert.match(stderr, new RegExp(`/default\\.json:${landmark(text, '"index": 9')}: field \`seccomp\\.rules\\[2\\]\\.args\\[0\\]\\.index\`: expected 0 to 5`));
+    assert.doesNotMatch(stderr, /candidate/);
+});
+
+test('a policy takes capabilities from the init, and none of them by accident', async () => {
+    const effective = async (id) => (await daemon.output(id, ['grep', '^CapBnd', '/proc/1/status'])).split('\t')[1].trim();
+    const good = read('default');
+    write('default', { ...good, capabilities: { init: ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'] } });
+    await reload();
+    const less = await daemon.create({ egress: 'none' });
+    write('default', good);
+    await reload();
+    const usual = await daemon.create({ egress: 'none' });
+    assert.deepEqual([await effective(less.id), await effective(usual.id)], ['00000000000001c0', '00000000000001e0']);
+    await Promise.all([less, usual].map(({ id }) => daemon.remove(id)));
 });
 
 test('a good reload holds for what is started afterwards', async () => {
@@ -134,8 +246,9 @@ test('policies are listed and shown, resolved, by REST and CLI', async () => {
     assert.deepEqual(list.filter((one) => one.default).map(({ name }) => name), ['default']);
     assert.equal(list.find(({ name }) => name === 'strict').sandboxes, 1);
     const strict = await daemon.ok('GET', '/v1/policies/strict');
-    assert.ok(!strict.seccomp.allow.includes('shmget') && strict.seccomp.allow.includes('read'));
-    assert.ok(strict.masked_paths.includes('/proc/kcore'));
+    const allowed = strict.seccomp.allow.flatMap(({ names }) => names);
+    assert.ok(!allowed.includes('shmget') && allowed.includes('read'));
+    assert.ok(strict.masked_paths.flatMap(({ paths }) => paths).includes('/proc/kcore'));
     assert.equal((await daemon.refused('GET', '/v1/policies/lax')).code, 'policy_not_found');
     const table = (await daemon.cli(['policy', 'ls'])).stdout;
     assert.match(table, /^strict +- +1 /m);
@@ -156,13 +269,13 @@ test('a file is checked before the daemon reads it', async () => {
     };
     const good = await check(fs.readFileSync(file('strict')));
     assert.deepEqual([good.code, good.stdout], [0, `${candidate}: valid\n`]);
-    for (const [text, message] of [['{"name": "x",\n}', /line 2/], ['{"name": "x"}', /seccomp/],
+    for (const [text, message] of [['{"name": "x",\n}', /candidate:2: /], ['{"name": "x"}', /seccomp/],
         ['{"name":"x","extends":"default","seccomp":{"remove":[{"names":["raed"],"reason":"r"}]}}', /raed/],
         ['{"name":"x","extends":"none","seccomp":{}}', /none/]]) {
         const { code, stderr } = await check(text);
         assert.equal(code, 1, stderr);
         assert.match(stderr, message);
-        assert.match(stderr, /candidate/);
+        assert.match(stderr, new RegExp(`^auracode: ${candidate}:\\d+: `));
     }
     assert.deepEqual((await daemon.ok('GET', '/v1/policies')).policies.length, 3);
 });

@@ -164,7 +164,7 @@ static void on_key(void *userdata, const struct db_result *results, const struct
     struct check check = *(struct check *)userdata;
     struct http_request *request = check.request;
     struct error err = failure ? *failure : ERROR_NONE;
-    struct store_key key;
+    struct store_key key = {.id = ""};
 
     free(userdata);
     if (!failure && results[0].rows > 0)

@@ -52,12 +52,10 @@ static void on_appended(void *userdata, const struct db_result *results, const s
         return;
     }
     free(appending);
-    if (err && is_not_there(err))
+    if (err ? is_not_there(err) : results[2].rows == 0)
         session_not_found(request);
     else if (err)
         http_fail(request, err);
-    else if (results[2].rows == 0)
-        session_not_found(request);
     else
         http_reply(request, 201, message_from_row(&results[2], 0));
 }

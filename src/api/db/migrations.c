@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a name that is declared takes none */
 #define EMBED(symbol, file)                                                                        \
     __asm__(".pushsection .rodata\n"                                                               \
             ".global " #symbol "\n" #symbol ":\n"                                                  \

@@ -38,6 +38,8 @@ struct config {
     int64_t sandbox_idle_timeout_s; /* 0: never */
     char *sandbox_cgroup;           /* name of our cgroup below the one we run in */
     char *sandbox_subnet; /* IPv4 network that egress links are numbered from, a.b.c.d/len */
+    char *disk_backend;   /* kind of new disks (supervisor/disk.h), or auto */
+    int64_t disk_reserve; /* bytes that the host keeps: with less left, no sandbox starts */
     char *templates_dir;  /* "" = STATE/templates */
     char *policies_dir;   /* "" = installed policies */
     /* [ids] */

@@ -10,7 +10,8 @@
  *
  * A sandbox object:
  *   {"id","name","state",cause,"template","owner","labels":{},"env":{},"egress","policy",
- *    "limits":{...} (every member of struct limits in spec.h),"generation",
+ *    "limits":{...} (every member of struct limits in spec.h),"disk":"image"|"project"|"plain" (what
+ *    bounds its files; plain: nothing does; supervisor/disk.h),"generation",
  *    "created_at","started_at" (ms since the epoch, 0: never)}
  *   state: creating | running | stopping | stopped | failed | removing
  *   cause: three members, null while it runs:
@@ -47,12 +48,16 @@
  *                             not connected
  * sandbox.update   api        sandbox, name? ("": none), labels? (all of them), limits? (those that
  *                             change) -> {"sandbox"}; all or nothing; live, but for limits.log,
- *                             which holds from the next start
+ *                             which holds from the next start. limits.disk below what is in use:
+ *                             nothing can be written until enough is deleted; limits.inodes of a
+ *                             disk `image` cannot be changed
  * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
  *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
  *                             "pids_refused","oom_kills","io_read_bytes","io_write_bytes",
- *                             "network_rx_bytes","network_tx_bytes"}; -1: not known
+ *                             "network_rx_bytes","network_tx_bytes","disk_bytes",
+ *                             "disk_limit_bytes","inodes","inodes_limit" (of /, as its file system
+ *                             counts)}; -1: not known
  * host.doctor      api        -> {"checks":[{"name","status":"active"|"degraded"|"absent"|"unknown",
  *                             "detail","advice" (string|null),"required"}]}: the isolation that is
  *                             in force, as the kernel tells it

@@ -17,9 +17,6 @@
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
-/* A file system with less room than this refuses the next write of any size. */
-#define FULL_BYTES (256u * 1024u)
-
 static const char *const words[] = {
     [CAUSE_EXITED] = "exited",   [CAUSE_SIGNAL] = "signal", [CAUSE_TIMEOUT] = "timeout",
     [CAUSE_REQUEST] = "request", [CAUSE_OOM] = "oom",       [CAUSE_SECCOMP] = "seccomp",
@@ -39,11 +36,14 @@ enum limit_bit { LIMIT_MEMORY, LIMIT_MEMORY_HIGH, LIMIT_PIDS, LIMIT_PLACES };
 static const char *const counted_limits[] = {
     [LIMIT_MEMORY] = "memory", [LIMIT_MEMORY_HIGH] = "memory_high", [LIMIT_PIDS] = "pids"};
 
+/* With less room than `full` bytes a file system counts as full: ext4 takes or refuses a write by
+ * the folio, which is 2 MiB at most (PMD_ORDER), so a large write fails with so much left. */
 static const struct {
     const char *path, *space, *inodes;
-} places[] = {{PROJECT_DIR, "disk", "inodes"},
-              {"/tmp", "tmp", "tmp_inodes"},
-              {"/dev/shm", "shm", "shm_inodes"}};
+    unsigned int full;
+} places[] = {{PROJECT_DIR, "disk", "inodes", 2048 * 1024},
+              {"/tmp", "tmp", "tmp_inodes", 256 * 1024},
+              {"/dev/shm", "shm", "shm_inodes", 256 * 1024}};
 
 static bool rose(int64_t before, int64_t after)
 {
@@ -58,7 +58,7 @@ static unsigned int full_places(void)
     for (size_t i = 0; i < ELEMENTS(places); i++) {
         if (statvfs(places[i].path, &info) < 0)
             continue;
-        if (info.f_blocks > 0 && info.f_bavail * info.f_frsize < FULL_BYTES)
+        if (info.f_blocks > 0 && info.f_bavail * info.f_frsize < places[i].full)
             bits |= 1u << (LIMIT_PLACES + 2 * i);
         if (info.f_files > 0 && info.f_favail == 0)
             bits |= 1u << (LIMIT_PLACES + 2 * i + 1);

@@ -109,15 +109,24 @@ static int64_t keyed(const char *text, const char *key)
     return -1;
 }
 
+/* A loop device's line is of IO that its file's device counts again. */
+static bool is_loop(const char *text, const char *at)
+{
+    while (at > text && at[-1] != '\n')
+        at--;
+    return str_starts(at, "7:"); /* Documentation/admin-guide/devices.txt */
+}
+
 /* One number a device, after the mark. A device that was never used has no line. */
 static int64_t summed(const char *text, const char *mark)
 {
     int64_t sum = 0;
 
     for (const char *at = strstr(text, mark); at; at = strstr(at, mark)) {
+        bool counts = !is_loop(text, at);
         at += strlen(mark);
         int64_t value = number(at);
-        sum += value > 0 ? value : 0;
+        sum += counts && value > 0 ? value : 0;
     }
     return sum;
 }

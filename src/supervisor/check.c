@@ -3,6 +3,7 @@
 #include "supervisor/check.h"
 
 #include "supervisor/cgroup.h"
+#include "supervisor/disk.h"
 #include "supervisor/policy.h"
 
 #include "base/cleanup.h"
@@ -204,6 +205,38 @@ static enum verdict check_policy(const struct config *config, char *ret_detail, 
     return r < 0 ? MISSING : OK;
 }
 
+/* The state directory may not be there yet: then of the folder that it will be in. */
+static int open_state(const char *state_dir)
+{
+    cleanup_free char *path = strdup(state_dir);
+    int fd = -1;
+
+    while (path && *path && fd < 0) {
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char *slash = strrchr(path, '/');
+        if (fd < 0 && slash)
+            slash[slash == path ? 1 : 0] = '\0';
+        if (fd < 0 && (!slash || errno != ENOENT))
+            break;
+    }
+    return fd;
+}
+
+static enum verdict check_disk(const struct config *config, char *ret_detail, size_t size)
+{
+    struct error err = ERROR_NONE;
+    char text[160] = "";
+    cleanup_close int state = open_state(config->state_dir);
+    const struct disk_backend *disk =
+        state < 0 ? NULL : disk_choose_for(config, state, text, sizeof(text), &err);
+
+    if (disk)
+        snprintf(ret_detail, size, "%s: %s", disk->name, text);
+    else
+        snprintf(ret_detail, size, "%s", state < 0 ? strerror(errno) : err.message);
+    return !disk ? MISSING : disk == &disk_plain ? WARN : OK;
+}
+
 static enum verdict check_base(const struct config *config, char *ret_detail, size_t size)
 {
     cleanup_free char *path = str_format("%s/base/template.json", config->templates_dir);
@@ -230,6 +263,8 @@ static const struct check checks[] = {
     {"API user", check_api_user, "useradd --system auracode"},
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
     {"policy", check_policy, "mend the file, or set [sandbox] policies"},
+    {"disk limits", check_disk,
+     "e2fsprogs, loop devices and ext4, or a state directory with ext4 or XFS project quotas"},
     {"base template", check_base, "rootfs/build"},
 };
 

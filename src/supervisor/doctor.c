@@ -294,6 +294,31 @@ static void check_limit(struct supervisor *supervisor, const struct limit_file *
         report(finding, ACTIVE, "cgroup %s: %s is %s", version, sandbox->id, value);
 }
 
+/* Of those that run, by the kernel's figures; the first without a limit is named. */
+static void check_disks(struct supervisor *supervisor, struct finding *finding)
+{
+    struct disk_usage usage = {-1, -1, -1, -1};
+    const struct sandbox *last = NULL;
+
+    for (const struct sandbox *sandbox = supervisor->sandboxes; sandbox; sandbox = sandbox->next) {
+        if (sandbox->state != SANDBOX_RUNNING)
+            continue;
+        last = sandbox;
+        disk_usage(sandbox, &usage);
+        if (usage.limit_bytes > 0 && usage.inodes_limit > 0)
+            continue;
+        report(finding, DEGRADED, "new ones: %s; sandbox %s (%s) has NO limit",
+               supervisor->disk_text, sandbox->id, sandbox->disk->name);
+        return;
+    }
+    if (last)
+        report(finding, ACTIVE, "%s; %s has %lld bytes, %lld inodes", supervisor->disk_text,
+               last->id, (long long)usage.limit_bytes, (long long)usage.inodes_limit);
+    else
+        report(finding, supervisor->disk == &disk_plain ? ABSENT : UNKNOWN,
+               "%s; no sandbox runs to read it from", supervisor->disk_text);
+}
+
 /* ---- the host ---------------------------------------------------------------------------------
  */
 
@@ -369,6 +394,8 @@ static const struct {
     {"auracoded", check_supervisor, "restart auracoded; see its log", true},
     {"sandbox namespaces", check_namespaces, "restart the sandbox", true},
     {"sandbox init", check_inits, "restart the sandbox", true},
+    {"limit disk", check_disks,
+     "recreate sandboxes that have none; see auracoded --check for new ones", true},
     {"egress filter", check_egress, "restart auracoded, which makes the table anew", true},
     {"landlock in kernel", check_landlock,
      "boot a kernel with CONFIG_SECURITY_LANDLOCK and lsm=landlock,...", false},

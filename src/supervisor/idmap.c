@@ -29,18 +29,30 @@ int idmap_write(pid_t pid, uint32_t base, struct error *err)
     return r;
 }
 
-int idmap_mount(int dir_fd, const char *path, int userns_fd, uint64_t attributes, struct error *err)
+/* Takes the mount. */
+static int map_ids(int mount_fd, const char *name, int userns_fd, uint64_t attributes,
+                   struct error *err)
 {
     struct mount_attr change = {
         .attr_set = attributes | MOUNT_ATTR_IDMAP,
         .userns_fd = (uint64_t)userns_fd,
     };
-    cleanup_close int fd =
-        (int)syscall(SYS_open_tree, dir_fd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    cleanup_close int fd = mount_fd;
 
-    if (fd < 0)
-        return error_sys(err, errno, "open_tree `%s`", path);
     if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &change, sizeof(change)) < 0)
-        return error_sys(err, errno, "idmapped mount of `%s`", path);
+        return error_sys(err, errno, "idmapped mount of `%s`", name);
     return TAKE_FD(fd);
+}
+
+int idmap_mount(int dir_fd, const char *path, int userns_fd, uint64_t attributes, struct error *err)
+{
+    int fd = (int)syscall(SYS_open_tree, dir_fd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    return fd < 0 ? error_sys(err, errno, "open_tree `%s`", path)
+                  : map_ids(fd, path, userns_fd, attributes, err);
+}
+
+int idmap_new_mount(int mount_fd, int userns_fd, struct error *err)
+{
+    return map_ids(mount_fd, "a new file system", userns_fd, 0, err);
 }

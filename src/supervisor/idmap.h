@@ -17,3 +17,6 @@ int idmap_write(pid_t pid, uint32_t base, struct error *err);
  * MOUNT_ATTR_* in `attributes`. Returns its descriptor. */
 int idmap_mount(int dir_fd, const char *path, int userns_fd, uint64_t attributes,
                 struct error *err);
+
+/* Translates the ids of a detached mount that is nobody else's. Takes it and returns it. */
+int idmap_new_mount(int mount_fd, int userns_fd, struct error *err);

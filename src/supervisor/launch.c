@@ -216,8 +216,7 @@ static int make_mounts(struct launch *launch, struct error *err)
         if (launch->mounts[i] < 0)
             return launch->mounts[i];
     }
-    launch->mounts[i] =
-        idmap_mount(sandbox->dir_fd, "data", userns, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+    launch->mounts[i] = sandbox->disk->mount(sandbox, userns, err);
     return launch->mounts[i] < 0 ? launch->mounts[i]
                                  : views_open(sandbox, launch->mounts + i + 1, err);
 }

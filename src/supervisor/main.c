@@ -312,6 +312,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = open_folders(supervisor, err);
     if (r == 0)
+        r = disk_choose(supervisor, err);
+    if (r == 0)
         r = load_init(supervisor, err);
     if (r == 0)
         r = cgroup_tree_open(&supervisor->cgroups, supervisor->config.sandbox_cgroup,
@@ -388,8 +390,9 @@ static int serve(struct supervisor *supervisor)
         log_error("%s", err.message);
         return EXIT_FAILURE;
     }
-    log_notice("auracoded %s serves `%s` (cgroups: %s)", PACKAGE_VERSION,
-               supervisor->config.state_dir, cgroup_tree_mode(&supervisor->cgroups));
+    log_notice("auracoded %s serves `%s` (cgroups: %s; disks: %s)", PACKAGE_VERSION,
+               supervisor->config.state_dir, cgroup_tree_mode(&supervisor->cgroups),
+               supervisor->disk_text);
     sd_notify(0, "READY=1");
     r = sd_event_loop(supervisor->event);
     tear_down(supervisor);

@@ -385,9 +385,13 @@ static int op_stats(struct request *request, void *params, struct error *err)
     cgroup_stats(&supervisor_of(request)->cgroups, sandbox->id, &stats);
     if (sandbox_egress(sandbox))
         network_link_bytes(sandbox->id, &rx, &tx);
+    struct disk_usage disk;
+    disk_usage(sandbox, &disk);
     json_t *answer = cgroup_stats_to_json(&stats);
-    if (!answer)
+    if (!answer || disk_usage_add_to(&disk, answer) < 0) {
+        json_decref(answer);
         return error_oom(err);
+    }
     json_object_set_new(answer, "network_rx_bytes", json_integer(rx));
     json_object_set_new(answer, "network_tx_bytes", json_integer(tx));
     request_reply(request, answer, NULL, 0);
@@ -396,13 +400,7 @@ static int op_stats(struct request *request, void *params, struct error *err)
 
 static int op_update(struct request *request, void *params, struct error *err)
 {
-    struct sandbox *sandbox = sandbox_of(request);
-
-    int r = sandbox_update(sandbox, params, err);
-    if (r == 0)
-        request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL,
-                      0);
-    return r;
+    return sandbox_update(sandbox_of(request), params, request, err);
 }
 
 /* ---- templates

@@ -1,7 +1,8 @@
-/* Theory of operation. Under STATE/sandboxes/ID: config.json (durable) and data/ with upper/ and
- * work/ of the overlay. Under RUN/sandboxes/ID: state.json and init.sock; a reboot empties it,
- * which makes every sandbox stopped. Deleting renames the folder into STATE/trash first, which
- * takes it out of every listing at once, and a worker then takes its time. */
+/* Theory of operation. Under STATE/sandboxes/ID: config.json (durable) and data/ or
+ * data.img (disk.h) with upper/ and work/ of the overlay. Under RUN/sandboxes/ID: state.json and
+ * init.sock; a reboot empties it, which makes every sandbox stopped. Deleting renames the folder
+ * into STATE/trash first, which takes it out of every listing at once, and a worker then takes its
+ * time. */
 #include "supervisor/sandbox.h"
 
 #include "supervisor/worker.h"
@@ -21,10 +22,10 @@
 
 int sandbox_save_config(const struct sandbox *sandbox, struct error *err)
 {
-    cleanup_json json_t *config =
-        json_pack("{s:s, s:O, s:O, s:o, s:i, s:I}", "id", sandbox->id, "spec", sandbox->spec,
-                  "layers", sandbox->layers, "limits", limits_to_json(&sandbox->limits), "slot",
-                  (int)sandbox->slot, "created_at", (json_int_t)sandbox->created_at);
+    cleanup_json json_t *config = json_pack(
+        "{s:s, s:O, s:O, s:o, s:s, s:i, s:I}", "id", sandbox->id, "spec", sandbox->spec, "layers",
+        sandbox->layers, "limits", limits_to_json(&sandbox->limits), "disk", sandbox->disk->name,
+        "slot", (int)sandbox->slot, "created_at", (json_int_t)sandbox->created_at);
 
     if (!config)
         return error_oom(err);
@@ -58,19 +59,23 @@ static int open_folder(int parent, const char *name, bool create, mode_t mode, i
 int sandbox_open_folders(struct sandbox *sandbox, bool create, struct error *err)
 {
     struct supervisor *supervisor = sandbox->supervisor;
-    static const char *const parts[] = {"data", "data/upper", "data/work"};
+    static const char *const parts[] = {"data/upper", "data/work"};
 
     int r = open_folder(supervisor->sandboxes_fd, sandbox->id, create, 0700, &sandbox->dir_fd, err);
     if (r == 0)
         r = open_folder(supervisor->run_sandboxes_fd, sandbox->id, true, 0700, &sandbox->run_dir_fd,
                         err);
-    for (size_t i = 0; r == 0 && create && i < ELEMENTS(parts); i++)
+    if (r < 0 || !create || !sandbox->disk->create)
+        return r;
+    r = sandbox->disk->create(sandbox, err);
+    for (size_t i = 0; r == 0 && i < ELEMENTS(parts); i++)
         r = dir_make(sandbox->dir_fd, parts[i], 0755, err);
     return r;
 }
 
 struct stored_config {
     const char *id;
+    const char *disk;
     json_t *spec, *layers, *limits;
     int64_t slot, created_at;
 };
@@ -80,6 +85,7 @@ static const struct field config_fields[] = {
     {"spec", FIELD_OBJECT, offsetof(struct stored_config, spec), 0, 0, true, NULL},
     {"layers", FIELD_STRING_ARRAY, offsetof(struct stored_config, layers), 1, 8, true, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct stored_config, limits), 0, 0, true, NULL},
+    {"disk", FIELD_STRING, offsetof(struct stored_config, disk), 1, 16, false, NULL},
     {"slot", FIELD_INT, offsetof(struct stored_config, slot), 0, 32767, true, NULL},
     {"created_at", FIELD_INT, offsetof(struct stored_config, created_at), 0, INT64_MAX, true, NULL},
 };
@@ -99,6 +105,9 @@ static int read_config(struct sandbox *sandbox, struct error *err)
         return r;
     if (stored.slot >= sandbox->supervisor->config.ids_count)
         return error_set_field(err, "slot", "%lld is outside [ids] count", (long long)stored.slot);
+    sandbox->disk = disk_by_name(stored.disk);
+    if (!sandbox->disk)
+        return error_set_field(err, "disk", "`%s` is not known", stored.disk);
     sandbox->slot = (unsigned int)stored.slot;
     sandbox->created_at = stored.created_at;
     sandbox->spec = json_incref(stored.spec);
@@ -156,9 +165,26 @@ int sandbox_load(struct supervisor *supervisor, const char *id, struct sandbox *
 
 struct discard {
     struct supervisor *supervisor;
+    const struct disk_backend *disk;
     char id[SANDBOX_ID_LENGTH + 1];
     bool link;
 };
+
+/* From the trash, with what its disk holds of the kernel's. */
+static int discard_disk(struct supervisor *supervisor, const struct disk_backend *disk,
+                        const char *id, struct error *err)
+{
+    uint32_t state = 0;
+    cleanup_close int dir =
+        openat(supervisor->trash_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (dir >= 0 && disk->release)
+        disk->release(dir, &state, false, NULL);
+    int r = remove_tree(supervisor->trash_fd, id, err);
+    if (r == 0 && disk->release)
+        r = disk->release(supervisor->trash_fd, &state, true, err);
+    return r;
+}
 
 static int discard_job(void *userdata, struct error *err)
 {
@@ -167,7 +193,7 @@ static int discard_job(void *userdata, struct error *err)
 
     int r = discard->link ? network_link_remove(supervisor->network, discard->id, err) : 0;
     int r2 = remove_tree(supervisor->run_sandboxes_fd, discard->id, err);
-    int r3 = remove_tree(supervisor->trash_fd, discard->id, err);
+    int r3 = discard_disk(supervisor, discard->disk, discard->id, err);
     return r < 0 ? r : r2 < 0 ? r2 : r3;
 }
 
@@ -192,6 +218,7 @@ void sandbox_discard_files(struct sandbox *sandbox)
     if (!discard)
         return; /* the next start empties the trash */
     discard->supervisor = supervisor;
+    discard->disk = sandbox->disk;
     memcpy(discard->id, sandbox->id, sizeof(discard->id));
     discard->link = sandbox->spec && sandbox_egress(sandbox);
     if (worker_start(supervisor, discard_job, discard_done, discard, &err) < 0) {
@@ -210,7 +237,7 @@ static int empty_trash_job(void *userdata, struct error *err)
 
     while (dir && (entry = readdir(dir)))
         if (sandbox_id_valid(entry->d_name)) {
-            int removed = remove_tree(supervisor->trash_fd, entry->d_name, err);
+            int removed = discard_disk(supervisor, supervisor->disk, entry->d_name, err);
             r = removed < 0 ? removed : r;
         }
     return r;

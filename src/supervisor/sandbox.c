@@ -55,6 +55,8 @@ struct sandbox *sandbox_alloc(struct supervisor *supervisor, const char *id)
     memcpy(sandbox->id, id, sizeof(sandbox->id));
     sandbox->state = SANDBOX_STOPPED;
     sandbox->dir_fd = sandbox->run_dir_fd = sandbox->pidfd = sandbox->netns_fd = -1;
+    sandbox->disk_fd = -1;
+    sandbox->disk = supervisor->disk;
     sandbox->status_fd = sandbox->init.ipc.fd = -1;
     return sandbox;
 }
@@ -75,6 +77,7 @@ static void close_incarnation(struct sandbox *sandbox)
         rpc_close(&sandbox->init);
     close_and_forget(&sandbox->pidfd);
     close_and_forget(&sandbox->netns_fd);
+    close_and_forget(&sandbox->disk_fd);
     close_and_forget(&sandbox->status_fd);
     sandbox->init_pid = 0;
     sandbox->status_length = 0;
@@ -106,9 +109,9 @@ json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
                          sandbox_state_name(sandbox->state));
     struct limits limits = limits_resolved(&sandbox->limits);
     json_t *value =
-        json_pack("{s:s, s:s, s:o, s:i, s:I, s:I}", "id", sandbox->id, "state",
-                  sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits),
-                  "generation", (int)sandbox->generation, "created_at",
+        json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:I}", "id", sandbox->id, "state",
+                  sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits), "disk",
+                  sandbox->disk->name, "generation", (int)sandbox->generation, "created_at",
                   (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
     if (value && (json_object_update_new(value, cause_to_json(&sandbox->cause)) < 0 ||
                   json_object_update_missing(value, sandbox->spec) < 0)) {
@@ -328,6 +331,30 @@ static int abandon_start(struct sandbox *sandbox, const struct error *err)
     return 0;
 }
 
+static int launch(struct sandbox *sandbox, struct error *err)
+{
+    int r = sandbox_launch(sandbox, err);
+
+    if (r == 0)
+        r = sandbox_watch_exit(sandbox, err);
+    if (r == 0 && sd_event_add_io(sandbox->supervisor->event, &sandbox->status_source,
+                                  sandbox->status_fd, EPOLLIN, on_status, sandbox) < 0)
+        r = error_oom(err);
+    return r;
+}
+
+/* Meanwhile it may have been removed, or its time was over. */
+static void on_disk_ready(struct sandbox *sandbox, const struct error *failure)
+{
+    struct error err = *failure;
+
+    sandbox->preparing = false;
+    if (sandbox->state != SANDBOX_CREATING || sandbox->cause.word)
+        finish_end(sandbox);
+    else if (err.err || launch(sandbox, &err) < 0)
+        abandon_start(sandbox, &err);
+}
+
 int sandbox_start(struct sandbox *sandbox, struct error *err)
 {
     if (sandbox->state != SANDBOX_STOPPED && sandbox->state != SANDBOX_FAILED)
@@ -337,17 +364,15 @@ int sandbox_start(struct sandbox *sandbox, struct error *err)
     sandbox->oom_kills = 0;
     cause_clear(&sandbox->cause);
     sandbox_set_state(sandbox, SANDBOX_CREATING);
-    int r = sandbox_launch(sandbox, err);
-    if (r == 0)
-        r = sandbox_watch_exit(sandbox, err);
-    if (r == 0 && sd_event_add_io(sandbox->supervisor->event, &sandbox->status_source,
-                                  sandbox->status_fd, EPOLLIN, on_status, sandbox) < 0)
+    int r = disk_check_host(sandbox->supervisor, err);
+    if (r == 0 && set_timer(sandbox, START_TIMEOUT_US, on_deadline) < 0)
         r = error_oom(err);
+    if (r == 0 && sandbox->disk->prepare)
+        r = sandbox->disk->prepare(sandbox, on_disk_ready, err);
+    sandbox->preparing = r > 0;
     if (r == 0)
-        r = set_timer(sandbox, START_TIMEOUT_US, on_deadline);
-    if (r < 0)
-        r = abandon_start(sandbox, err);
-    return r;
+        r = launch(sandbox, err);
+    return r < 0 ? abandon_start(sandbox, err) : 0;
 }
 
 static void ignore_reply(void *userdata, json_t *result, struct ipc_fds *fds,
@@ -479,7 +504,8 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
     if (sandbox->state == SANDBOX_REMOVING)
         return error_set_code(err, ENOENT, "sandbox_not_found", "sandbox %s is being removed",
                               sandbox->id);
-    bool alive = sandbox->exit_source != NULL || sandbox->timer_source != NULL;
+    bool alive =
+        sandbox->exit_source != NULL || sandbox->timer_source != NULL || sandbox->preparing;
     cause_clear(&sandbox->cause);
     sandbox_set_state(sandbox, SANDBOX_REMOVING);
     answer_waiters(sandbox);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "supervisor/cause.h"
+#include "supervisor/disk.h"
 #include "supervisor/supervisor.h"
 
 #include "base/id.h"
@@ -40,6 +41,9 @@ struct sandbox {
     int64_t created_at, started_at; /* ms since the epoch */
     unsigned int generation;
     int dir_fd, run_dir_fd;
+    const struct disk_backend *disk;
+    int disk_fd;    /* its mount, between `prepare` and the launch */
+    bool preparing; /* a worker is at its disk */
     pid_t init_pid;
     uint64_t init_start_time; /* clock ticks since boot, tells a reused pid apart */
     int pidfd, netns_fd;

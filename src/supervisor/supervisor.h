@@ -15,6 +15,7 @@
 struct sandbox;
 struct client;
 struct program;
+struct disk_backend;
 
 struct supervisor {
     struct config config;
@@ -24,7 +25,9 @@ struct supervisor {
     int sandboxes_fd, trash_fd; /* STATE/sandboxes, STATE/trash */
     int run_sandboxes_fd;       /* RUN/sandboxes */
     int templates_fd;
-    int init_fd; /* auracode-init, sealed memfd */
+    const struct disk_backend *disk; /* of new sandboxes: disk.h */
+    char disk_text[160];             /* what it is, and why */
+    int init_fd;                     /* auracode-init, sealed memfd */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

@@ -1,6 +1,6 @@
 /* Theory of operation: see template.h. A new template is made in TEMPLATES/.new.NAME and renamed
  * into place, so a half made one is never taken for a template. Taking a stopped sandbox's upper is
- * one rename; copying it is a worker's job. */
+ * one rename where it has no disk of its own; copying it is a worker's job. */
 #include "supervisor/template.h"
 
 #include "supervisor/sandbox.h"
@@ -171,6 +171,7 @@ int template_remove(struct supervisor *supervisor, const char *name, struct erro
 struct creation {
     struct supervisor *supervisor;
     struct request *request;
+    const struct disk_backend *disk;
     char name[65], folder[80], id[SANDBOX_ID_LENGTH + 1];
     bool consume;
 };
@@ -184,11 +185,13 @@ static int copy_job(void *userdata, struct error *err)
     char source[64], target[64];
     int status;
 
-    int data = openat(supervisor->sandboxes_fd, creation->id, O_PATH | O_DIRECTORY);
+    int data = creation->disk->open(supervisor, creation->id, err);
     int folder = openat(supervisor->templates_fd, creation->folder, O_PATH | O_DIRECTORY);
-    if (data < 0 || folder < 0)
+    if (data < 0)
+        return data;
+    if (folder < 0 || fcntl(data, F_SETFD, 0) < 0)
         return error_sys(err, errno, "open the folders of the copy");
-    snprintf(source, sizeof(source), "/proc/self/fd/%d/data/upper/.", data);
+    snprintf(source, sizeof(source), "/proc/self/fd/%d/upper/.", data);
     snprintf(target, sizeof(target), "/proc/self/fd/%d/layer", folder);
     pid_t pid = fork();
     if (pid == 0) {
@@ -298,6 +301,7 @@ int template_create(struct supervisor *supervisor, const struct template_spec *s
         return error_oom(err);
     creation->supervisor = supervisor;
     creation->request = request;
+    creation->disk = sandbox->disk;
     creation->consume = spec->consume;
     snprintf(creation->name, sizeof(creation->name), "%s", spec->name);
     snprintf(creation->folder, sizeof(creation->folder), ".new.%s", spec->name);
@@ -309,7 +313,7 @@ int template_create(struct supervisor *supervisor, const struct template_spec *s
         r = write_description(supervisor, spec, sandbox, creation->folder, err);
     if (r < 0)
         return r;
-    if (!spec->consume) {
+    if (!spec->consume || sandbox->disk != &disk_plain) { /* else it is on the same file system */
         r = worker_start(supervisor, copy_job, finish_creation, creation, err);
         if (r == 0)
             TAKE_PTR(creation);

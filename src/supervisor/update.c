@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <string.h>
 
 const struct field update_fields[UPDATE_FIELDS] = {
     {"sandbox", FIELD_SANDBOX_ID, offsetof(struct update_params, id), 0, 0, true, NULL},
@@ -52,13 +53,24 @@ static int step_views(struct sandbox *sandbox, const struct settings *from,
     return r == 0 ? views_write(sandbox, &to->limits, err) : r;
 }
 
-static const update_step steps[] = {step_tmpfs, step_cgroup, step_views};
+static int step_disk(struct sandbox *sandbox, const struct settings *from,
+                     const struct settings *to, struct error *err)
+{
+    return sandbox->disk->change ? sandbox->disk->change(sandbox, &from->limits, &to->limits, err)
+                                 : 0;
+}
+
+/* The last is for a sandbox at rest, too: its disk exists. */
+static const update_step steps[] = {step_tmpfs, step_cgroup, step_views, step_disk};
+#define FIRST_STEP_AT_REST 3
 
 /* Takes the first `count` steps back, last first. */
 static void go_back(struct sandbox *sandbox, size_t count, const struct settings *old,
                     const struct settings *new)
 {
-    for (size_t i = count; i-- > 0;) {
+    size_t first = sandbox->state == SANDBOX_RUNNING ? 0 : FIRST_STEP_AT_REST;
+
+    for (size_t i = count; i-- > first;) {
         struct error err = ERROR_NONE;
         if (steps[i](sandbox, new, old, &err) < 0)
             log_warning("sandbox %s: putting a limit back: %s", sandbox->id, err.message);
@@ -71,8 +83,8 @@ static int go(struct sandbox *sandbox, const struct settings *old, const struct 
 {
     int r = 0;
 
-    *ret_begun = 0;
-    while (r == 0 && sandbox->state == SANDBOX_RUNNING && *ret_begun < ELEMENTS(steps))
+    *ret_begun = sandbox->state == SANDBOX_RUNNING ? 0 : FIRST_STEP_AT_REST;
+    while (r == 0 && *ret_begun < ELEMENTS(steps))
         r = steps[(*ret_begun)++](sandbox, old, new, err);
     return r;
 }
@@ -110,7 +122,7 @@ static int save(struct sandbox *sandbox, struct settings *new, struct error *err
     return 0;
 }
 
-int sandbox_update(struct sandbox *sandbox, const struct update_params *params, struct error *err)
+static int apply(struct sandbox *sandbox, const struct update_params *params, struct error *err)
 {
     cleanup_json json_t *old_spec = json_incref(sandbox->spec);
     struct settings old = {sandbox->limits, old_spec}, new = {sandbox->limits, NULL};
@@ -119,6 +131,8 @@ int sandbox_update(struct sandbox *sandbox, const struct update_params *params, 
     int r = labels_check(params->labels, err);
     if (r == 0)
         r = limits_decode(params->limits, &new.limits, err);
+    if (r == 0 && sandbox->disk->check)
+        r = sandbox->disk->check(&old.limits, &new.limits, err);
     if (r == 0)
         r = make_spec(sandbox, params, &new.spec, err);
     if (r == 0)
@@ -134,4 +148,81 @@ int sandbox_update(struct sandbox *sandbox, const struct update_params *params, 
     clients_announce(sandbox->supervisor, sandbox_to_json(sandbox, false),
                      sandbox_to_json(sandbox, true));
     return 0;
+}
+
+static void reply(struct request *request, const struct sandbox *sandbox)
+{
+    request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL, 0);
+}
+
+/* ---- a disk that must grow first
+ * ------------------------------------------------------------------------- */
+
+struct growth {
+    struct supervisor *supervisor;
+    struct request *request; /* holds what params point to */
+    const struct disk_backend *disk;
+    char id[SANDBOX_ID_LENGTH + 1];
+    struct update_params params;
+    struct limits limits;
+};
+
+static int grow_job(void *userdata, struct error *err)
+{
+    struct growth *growth = userdata;
+
+    return growth->disk->grow(growth->supervisor, growth->id, &growth->limits, err);
+}
+
+/* The sandbox may have ended meanwhile, or be gone. */
+static void grow_done(void *userdata, const struct error *failure)
+{
+    struct growth *growth = userdata;
+    struct sandbox *sandbox = sandbox_find(growth->supervisor, growth->id);
+    struct error err = *failure;
+
+    if (!err.err && (!sandbox || sandbox->state == SANDBOX_REMOVING))
+        error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", growth->id);
+    if (!err.err && apply(sandbox, &growth->params, &err) == 0)
+        reply(growth->request, sandbox);
+    else
+        request_fail(growth->request, &err);
+    free(growth);
+}
+
+static int grow_first(struct sandbox *sandbox, const struct update_params *params,
+                      const struct limits *limits, struct request *request, struct error *err)
+{
+    struct growth *growth = calloc(1, sizeof(*growth));
+
+    if (!growth)
+        return error_oom(err);
+    *growth = (struct growth){.supervisor = sandbox->supervisor,
+                              .request = request,
+                              .disk = sandbox->disk,
+                              .params = *params,
+                              .limits = *limits};
+    memcpy(growth->id, sandbox->id, sizeof(growth->id));
+    int r = worker_start(sandbox->supervisor, grow_job, grow_done, growth, err);
+    if (r < 0)
+        free(growth);
+    return r;
+}
+
+int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
+                   struct request *request, struct error *err)
+{
+    struct limits limits = sandbox->limits;
+    int r = limits_decode(params->limits, &limits, err);
+
+    if (r == 0 && sandbox->disk->check)
+        r = sandbox->disk->check(&sandbox->limits, &limits, err);
+    if (r < 0)
+        return r;
+    if (sandbox->disk->must_grow && sandbox->disk->must_grow(sandbox, &limits))
+        return grow_first(sandbox, params, &limits, request, err);
+    r = apply(sandbox, params, err);
+    if (r == 0)
+        reply(request, sandbox);
+    return r;
 }

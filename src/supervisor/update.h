@@ -15,8 +15,10 @@ extern const struct field update_fields[UPDATE_FIELDS];
 
 /* All or nothing: everything is checked first; what the kernel refuses is named (field and reason)
  * and what was changed before it is put back; then config.json is replaced and the change is
- * announced. In any state but creating, stopping and removing. */
-int sandbox_update(struct sandbox *sandbox, const struct update_params *params, struct error *err);
+ * announced and `request` is answered with the sandbox, at once or after the growth of its disk. In
+ * any state but creating, stopping and removing. */
+int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
+                   struct request *request, struct error *err);
 
 /* Reconfigures /tmp and /dev/shm of a running sandbox to their sizes in `to`. */
 int tmpfs_resize(const struct sandbox *sandbox, const struct limits *from, const struct limits *to,

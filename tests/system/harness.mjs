@@ -96,14 +96,15 @@ export class Instance {
     #slot;
     #log = [];
 
-    static async start(settings = {}) {
+    // `stateDir`: an existing folder instead of one below the instance's own.
+    static async start(settings = {}, { stateDir } = {}) {
         const instance = new Instance();
         instance.#slot = await takeSlot();
         const { slot } = instance.#slot;
         // Read by the daemon's unprivileged programs too, so not below a private folder.
         instance.dir = fs.mkdtempSync('/tmp/auracode-test.');
         fs.chmodSync(instance.dir, 0o755);
-        instance.stateDir = path.join(instance.dir, 'state');
+        instance.stateDir = stateDir ?? path.join(instance.dir, 'state');
         instance.runDir = path.join(instance.dir, 'run');
         instance.socket = path.join(instance.runDir, 'api.sock');
         instance.cgroup = `auracode-test-${slot}-${process.pid}`;

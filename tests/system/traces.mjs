@@ -70,6 +70,14 @@ function mounts(instance, id) {
         .map((line) => `mount in ${namespace}: ${line}`));
 }
 
+// Their images lie below the state directory; a device keeps its image's path also after that is deleted.
+function loops(instance, id) {
+    return fs.readdirSync('/sys/block').filter((name) => name.startsWith('loop'))
+        .map((name) => [name, read(`/sys/block/${name}/loop/backing_file`).trim()])
+        .filter(([, file]) => file.startsWith(`${instance.stateDir}/`) && (!id || file.includes(id)))
+        .map(([name, file]) => `loop device ${name} on ${file}`);
+}
+
 function tool(file, ...args) {
     try {
         return execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -107,7 +115,8 @@ function files(instance, id) {
 
 // With an id: of that sandbox, while the daemon runs. Without: of the whole instance, after its end.
 export function findTraces(instance, id) {
-    const found = [...cgroups(instance, id), ...processes(instance, id), ...mounts(instance, id), ...files(instance, id)];
+    const found = [...cgroups(instance, id), ...processes(instance, id), ...mounts(instance, id),
+        ...loops(instance, id), ...files(instance, id)];
     return id ? found : [...found, ...network(instance)];
 }
 

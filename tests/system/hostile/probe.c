@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -303,6 +304,18 @@ static int many(char **arguments)
     return 0;
 }
 
+/* project FILE ID: moves a file to another quota project. */
+static int project(char **arguments)
+{
+    struct fsxattr attributes;
+    int fd = open(arguments[0], O_RDONLY);
+
+    if (fd < 0 || ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+        return tell(-1);
+    attributes.fsx_projid = (unsigned int)strtoul(arguments[1], NULL, 10);
+    return tell(ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
+}
+
 static int descriptors(char **arguments)
 {
     long count = 0;
@@ -396,6 +409,7 @@ static const struct {
     {"memory", memory},
     {"fill", fill},
     {"many", many},
+    {"project", project},
     {"descriptors", descriptors},
     {"watches", watches},
     {"zombies", zombies},

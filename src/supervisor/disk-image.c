@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -127,7 +128,7 @@ static int make_file_system(int dir_fd, const struct limits *limits, struct erro
         "-J",
         JOURNAL,
         "-O",
-        "^metadata_csum,uninit_bg",
+        "^metadata_csum,^resize_inode,meta_bg,uninit_bg",
         "-E",
         "lazy_itable_init=1,lazy_journal_init=1,nodiscard,assume_storage_prezeroed=1",
         NEW_IMAGE,
@@ -321,6 +322,7 @@ struct preparation {
     struct supervisor *supervisor;
     char id[SANDBOX_ID_LENGTH + 1];
     struct limits limits;
+    unsigned int generation;
     disk_ready_fn ready;
     int ours, theirs; /* a pair, over which the mount comes */
 };
@@ -343,6 +345,9 @@ static int prepare_job(void *userdata, struct error *err)
     cleanup_close int dir = open_sandbox(preparation->supervisor, preparation->id, err);
     int r = dir < 0 ? dir : 0;
 
+    /* of a supervisor that was killed, a worker may still be at it */
+    if (r == 0 && flock(dir, LOCK_EX) < 0)
+        r = error_sys(err, errno, "locking the folder of sandbox %s", preparation->id);
     if (r == 0 && fstatat(dir, IMAGE, &status, AT_SYMLINK_NOFOLLOW) < 0)
         r = make_image(dir, &preparation->limits, err);
     if (r < 0)
@@ -383,13 +388,17 @@ static void prepare_done(void *userdata, const struct error *failure)
     struct error err = *failure;
 
     int fd = err.err ? -1 : receive_mount(preparation, &err);
-    if (sandbox) {
+    bool current = sandbox && sandbox->generation == preparation->generation;
+    if (sandbox)
+        sandbox->preparing = false;
+    if (current) {
         close_and_forget(&sandbox->disk_fd);
-        sandbox->disk_fd = fd;
+        sandbox->disk_fd = TAKE_FD(fd);
         preparation->ready(sandbox, &err);
-    } else if (fd >= 0) {
-        close(fd);
+        close_and_forget(
+            &sandbox->disk_fd); /* not wanted any more: it would keep the disk in use */
     }
+    close_and_forget(&fd);
     preparation_free(preparation);
 }
 
@@ -400,12 +409,19 @@ static int image_prepare(struct sandbox *sandbox, disk_ready_fn ready, struct er
 
     if (!preparation)
         return error_oom(err);
+    if (sandbox->preparing) {
+        free(preparation);
+        return error_set(err, EBUSY,
+                         "the disk of sandbox %s is still made ready for its last start",
+                         sandbox->id);
+    }
     if (ipc_pair(pair) < 0) {
         free(preparation);
         return error_sys(err, errno, "socketpair");
     }
     *preparation = (struct preparation){.supervisor = sandbox->supervisor,
                                         .limits = sandbox->limits,
+                                        .generation = sandbox->generation,
                                         .ready = ready,
                                         .ours = pair[0],
                                         .theirs = pair[1]};
@@ -416,6 +432,7 @@ static int image_prepare(struct sandbox *sandbox, disk_ready_fn ready, struct er
         return r;
     }
     close_and_forget(&preparation->theirs);
+    sandbox->preparing = true;
     return 1;
 }
 

@@ -3,8 +3,9 @@
  * One clone3 makes the process that becomes the sandbox's init, in all its new namespaces and
  * directly in its v2 leaf. Until its ids are mapped it waits. The supervisor maps them, makes the
  * idmapped mounts, which need the new user namespace and the host's privileges together, keeps the
- * network namespace, adds the egress link and sends the mounts. From there the stage (stage.h) goes
- * on alone; it reports through a pipe, so nothing here waits. */
+ * network namespace and adds the egress link. When the disk is mounted, too (disk.h), which a
+ * worker does meanwhile, it sends the mounts. From there the stage (stage.h) goes on alone; it
+ * reports through a pipe, so nothing here waits. */
 #include "supervisor/sandbox.h"
 
 #include "supervisor/idmap.h"
@@ -34,14 +35,12 @@ struct launch {
     struct sandbox *sandbox;
     struct stage stage;
     struct cgroup_entry cgroup;
-    int sync_fd; /* our end */
-    int mounts[STAGE_MOUNTS_MAX];
     char *resolv_conf, *hosts;
 };
 
 static void launch_init(struct launch *launch, struct sandbox *sandbox)
 {
-    *launch = (struct launch){.sandbox = sandbox, .sync_fd = -1};
+    *launch = (struct launch){.sandbox = sandbox};
     launch->cgroup = CGROUP_ENTRY_NONE;
     launch->stage = (struct stage){.sync_fd = -1,
                                    .listen_fd = -1,
@@ -49,22 +48,17 @@ static void launch_init(struct launch *launch, struct sandbox *sandbox)
                                    .seccomp_fd = -1,
                                    .status_fd = -1,
                                    .cgroup = &launch->cgroup};
-    for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
-        launch->mounts[i] = -1;
     for (size_t i = 0; i < COUNTER_FILES; i++)
         launch->stage.counter_fds[i] = -1;
 }
 
 static void launch_close(struct launch *launch)
 {
-    int *const fds[] = {&launch->sync_fd,          &launch->stage.sync_fd,
-                        &launch->stage.listen_fd,  &launch->stage.boot_fd,
+    int *const fds[] = {&launch->stage.sync_fd, &launch->stage.listen_fd, &launch->stage.boot_fd,
                         &launch->stage.seccomp_fd, &launch->stage.status_fd};
 
     for (size_t i = 0; i < ELEMENTS(fds); i++)
         close_and_forget(fds[i]);
-    for (size_t i = 0; i < ELEMENTS(launch->mounts); i++)
-        close_and_forget(&launch->mounts[i]);
     for (size_t i = 0; i < COUNTER_FILES; i++)
         close_and_forget(&launch->stage.counter_fds[i]);
     cgroup_entry_close(&launch->cgroup);
@@ -129,7 +123,8 @@ static int prepare_descriptors(struct launch *launch, int *ret_status, struct er
 
     if (ipc_pair(pair) < 0)
         return error_sys(err, errno, "socketpair");
-    launch->sync_fd = pair[0];
+    close_and_forget(&sandbox->sync_fd);
+    sandbox->sync_fd = pair[0];
     stage->sync_fd = pair[1];
     if (pipe2(status, O_CLOEXEC | O_NONBLOCK) < 0)
         return error_sys(err, errno, "pipe2");
@@ -197,39 +192,59 @@ static int open_namespace(pid_t pid, const char *name, struct error *err)
     return fd < 0 ? error_sys(err, errno, "open `%s`", path) : fd;
 }
 
-static int make_mounts(struct launch *launch, struct error *err)
+static int make_layers(struct sandbox *sandbox, int userns, int *ret_fds, struct error *err)
 {
-    struct sandbox *sandbox = launch->sandbox;
     char path[160];
     size_t i;
     json_t *layer;
-    cleanup_close int userns = open_namespace(sandbox->init_pid, "user", err);
 
-    if (userns < 0)
-        return userns;
     json_array_foreach(sandbox->layers, i, layer)
     {
         snprintf(path, sizeof(path), "%s/layer", json_string_value(layer));
-        launch->mounts[i] =
-            idmap_mount(sandbox->supervisor->templates_fd, path, userns,
-                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
-        if (launch->mounts[i] < 0)
-            return launch->mounts[i];
+        ret_fds[i] = idmap_mount(sandbox->supervisor->templates_fd, path, userns,
+                                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+        if (ret_fds[i] < 0)
+            return ret_fds[i];
     }
-    launch->mounts[i] = sandbox->disk->mount(sandbox, userns, err);
-    return launch->mounts[i] < 0 ? launch->mounts[i]
-                                 : views_open(sandbox, launch->mounts + i + 1, err);
+    return 0;
 }
 
-static int send_mounts(struct launch *launch, struct error *err)
+static int make_mounts(struct sandbox *sandbox, int *ret_fds, struct error *err)
+{
+    size_t n_layers = json_array_size(sandbox->layers);
+    cleanup_close int userns = open_namespace(sandbox->init_pid, "user", err);
+    int r = userns < 0 ? userns : make_layers(sandbox, userns, ret_fds, err);
+
+    if (r < 0)
+        return r;
+    ret_fds[n_layers] = sandbox->disk->mount(sandbox, userns, err);
+    return ret_fds[n_layers] < 0 ? ret_fds[n_layers]
+                                 : views_open(sandbox, ret_fds + n_layers + 1, err);
+}
+
+static int send_mounts(struct sandbox *sandbox, const int *mounts, struct error *err)
 {
     struct ipc ipc;
     cleanup_json json_t *go = json_pack("{s:b}", "go", 1);
 
-    ipc_init(&ipc, TAKE_FD(launch->sync_fd));
-    int r = go ? ipc_send(&ipc, go, launch->mounts, launch->stage.n_layers + 1 + VIEWS) : -ENOMEM;
+    ipc_init(&ipc, TAKE_FD(sandbox->sync_fd));
+    int r = go ? ipc_send(&ipc, go, mounts, json_array_size(sandbox->layers) + 1 + VIEWS) : -ENOMEM;
     ipc_close(&ipc);
-    return r < 0 ? error_sys(err, r, "sending the mounts to sandbox %s", launch->sandbox->id) : 0;
+    return r < 0 ? error_sys(err, r, "sending the mounts to sandbox %s", sandbox->id) : 0;
+}
+
+int sandbox_send_mounts(struct sandbox *sandbox, struct error *err)
+{
+    int mounts[STAGE_MOUNTS_MAX];
+
+    for (size_t i = 0; i < ELEMENTS(mounts); i++)
+        mounts[i] = -1;
+    int r = make_mounts(sandbox, mounts, err);
+    if (r == 0)
+        r = send_mounts(sandbox, mounts, err);
+    for (size_t i = 0; i < ELEMENTS(mounts); i++)
+        close_and_forget(&mounts[i]);
+    return r;
 }
 
 /* The part that needs the new process. */
@@ -250,12 +265,10 @@ static int equip(struct launch *launch, struct error *err)
         r = cpus_assign(sandbox, err);
     if (r == 0)
         r = views_write(sandbox, &sandbox->limits, err);
-    if (r == 0)
-        r = make_mounts(launch, err);
     if (r == 0 && sandbox_egress(sandbox))
         r = network_link_create(supervisor->network, sandbox->id, sandbox->slot, sandbox->netns_fd,
                                 err);
-    return r == 0 ? send_mounts(launch, err) : r;
+    return r;
 }
 
 int sandbox_launch(struct sandbox *sandbox, struct error *err)

@@ -55,7 +55,7 @@ struct sandbox *sandbox_alloc(struct supervisor *supervisor, const char *id)
     memcpy(sandbox->id, id, sizeof(sandbox->id));
     sandbox->state = SANDBOX_STOPPED;
     sandbox->dir_fd = sandbox->run_dir_fd = sandbox->pidfd = sandbox->netns_fd = -1;
-    sandbox->disk_fd = -1;
+    sandbox->disk_fd = sandbox->sync_fd = -1;
     sandbox->disk = supervisor->disk;
     sandbox->status_fd = sandbox->init.ipc.fd = -1;
     return sandbox;
@@ -78,6 +78,7 @@ static void close_incarnation(struct sandbox *sandbox)
     close_and_forget(&sandbox->pidfd);
     close_and_forget(&sandbox->netns_fd);
     close_and_forget(&sandbox->disk_fd);
+    close_and_forget(&sandbox->sync_fd);
     close_and_forget(&sandbox->status_fd);
     sandbox->init_pid = 0;
     sandbox->status_length = 0;
@@ -343,15 +344,14 @@ static int launch(struct sandbox *sandbox, struct error *err)
     return r;
 }
 
-/* Meanwhile it may have been removed, or its time was over. */
+/* Meanwhile it may have been killed; then its end, which is still to come, tells. */
 static void on_disk_ready(struct sandbox *sandbox, const struct error *failure)
 {
     struct error err = *failure;
 
-    sandbox->preparing = false;
     if (sandbox->state != SANDBOX_CREATING || sandbox->cause.word)
-        finish_end(sandbox);
-    else if (err.err || launch(sandbox, &err) < 0)
+        return;
+    if (err.err || sandbox_send_mounts(sandbox, &err) < 0)
         abandon_start(sandbox, &err);
 }
 
@@ -367,11 +367,11 @@ int sandbox_start(struct sandbox *sandbox, struct error *err)
     int r = disk_check_host(sandbox->supervisor, err);
     if (r == 0 && set_timer(sandbox, START_TIMEOUT_US, on_deadline) < 0)
         r = error_oom(err);
-    if (r == 0 && sandbox->disk->prepare)
-        r = sandbox->disk->prepare(sandbox, on_disk_ready, err);
-    sandbox->preparing = r > 0;
-    if (r == 0)
-        r = launch(sandbox, err);
+    int waits =
+        r == 0 && sandbox->disk->prepare ? sandbox->disk->prepare(sandbox, on_disk_ready, err) : r;
+    r = waits < 0 ? waits : launch(sandbox, err);
+    if (r == 0 && !waits)
+        r = sandbox_send_mounts(sandbox, err);
     return r < 0 ? abandon_start(sandbox, err) : 0;
 }
 
@@ -504,8 +504,7 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
     if (sandbox->state == SANDBOX_REMOVING)
         return error_set_code(err, ENOENT, "sandbox_not_found", "sandbox %s is being removed",
                               sandbox->id);
-    bool alive =
-        sandbox->exit_source != NULL || sandbox->timer_source != NULL || sandbox->preparing;
+    bool alive = sandbox->exit_source != NULL || sandbox->timer_source != NULL;
     cause_clear(&sandbox->cause);
     sandbox_set_state(sandbox, SANDBOX_REMOVING);
     answer_waiters(sandbox);

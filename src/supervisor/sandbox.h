@@ -42,8 +42,9 @@ struct sandbox {
     unsigned int generation;
     int dir_fd, run_dir_fd;
     const struct disk_backend *disk;
-    int disk_fd;    /* its mount, between `prepare` and the launch */
+    int disk_fd;    /* its mount, until it is handed over */
     bool preparing; /* a worker is at its disk */
+    int sync_fd;    /* to the stage, which waits for the mounts */
     pid_t init_pid;
     uint64_t init_start_time; /* clock ticks since boot, tells a reused pid apart */
     int pidfd, netns_fd;
@@ -99,8 +100,10 @@ void sandbox_free(struct sandbox *sandbox);
  * lasting one. */
 void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state);
 
-/* launch.c: clones the stage; sets init_pid, pidfd, netns_fd, status_fd. */
+/* launch.c: clones the stage; sets init_pid, pidfd, netns_fd, status_fd, sync_fd. */
 int sandbox_launch(struct sandbox *sandbox, struct error *err);
+/* Gives it what it waits for: layers, disk and views. */
+int sandbox_send_mounts(struct sandbox *sandbox, struct error *err);
 /* Watches the exit of the init. */
 int sandbox_watch_exit(struct sandbox *sandbox, struct error *err);
 /* Connects to the init as supervisor. */

@@ -35,19 +35,26 @@ struct key {
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 
 static const char *const disk_backends[] = {"auto", "project", "image", "plain", NULL};
+static const char *const yes_no[] = {"no", "yes", NULL};
 
 static const struct key keys[] = {
     {"api", "listen", KEY_LISTEN, AT(api_listen), "127.0.0.1:7070", 0, 0, CONFIG_FOR_API, NULL},
+    {"api", "tls_listen", KEY_LISTEN, AT(api_tls_listen), "", 0, 0, CONFIG_FOR_API, NULL},
     {"api", "user", KEY_TEXT, AT(api_user), "auracode", 0, 0, CONFIG_FOR_API, NULL},
     {"api", "group", KEY_TEXT, AT(api_group), "auracode", 0, 0, CONFIG_FOR_API, NULL},
     {"api", "max_body", KEY_SIZE, AT(api_max_body), "1MiB", 4096, 1 << 30, CONFIG_FOR_API, NULL},
     {"api", "max_upload", KEY_SIZE, AT(api_max_upload), "1GiB", 4096, (int64_t)1 << 40,
      CONFIG_FOR_API, NULL},
     {"proxy", "listen", KEY_LISTEN, AT(proxy_listen), "127.0.0.1:7080", 0, 0, BOTH, NULL},
+    {"proxy", "tls_listen", KEY_LISTEN, AT(proxy_tls_listen), "", 0, 0, BOTH, NULL},
     {"proxy", "domain", KEY_TEXT, AT(proxy_domain), "localhost", 0, 0, BOTH, NULL},
     {"proxy", "user", KEY_TEXT, AT(proxy_user), "auracode-proxy", 0, 0, CONFIG_FOR_PROXY, NULL},
     {"proxy", "threads", KEY_INT, AT(proxy_threads), "0", 0, 256, CONFIG_FOR_PROXY, NULL},
     {"proxy", "wait_ms", KEY_INT, AT(proxy_wait_ms), "30000", 0, 600000, CONFIG_FOR_PROXY, NULL},
+    {"tls", "certificate", KEY_TEXT, AT(tls_certificate), "", 0, 0, 0, NULL},
+    {"tls", "key", KEY_TEXT, AT(tls_key), "", 0, 0, 0, NULL},
+    {"tls", "hsts", KEY_INT, AT(tls_hsts_s), "0", 0, 315360000, BOTH, NULL},
+    {"tls", "redirect", KEY_CHOICE, AT(tls_redirect), "no", 0, 0, CONFIG_FOR_PROXY, yes_no},
     {"database", "url", KEY_TEXT, AT(database_url), "", 0, 0, CONFIG_FOR_API, NULL},
     {"database", "pool", KEY_INT, AT(database_pool), "8", 1, 64, CONFIG_FOR_API, NULL},
     {"auth", "jwt_secret", KEY_TEXT, AT(auth_jwt_secret), "", 0, 0, CONFIG_FOR_API, NULL},
@@ -288,6 +295,31 @@ static int check_absolute(const char *field, const char *path, struct error *err
     return error_set_field(err, field, "`%s` is not an absolute path", path);
 }
 
+/* Pairs are named in two lists of one length, and a TLS listener has something to show. */
+static int check_tls(const struct config *config, struct error *err)
+{
+    size_t certificates = str_list_count(config->tls_certificate);
+    size_t keys_given = str_list_count(config->tls_key);
+    bool listens = config->api_tls_listen[0] || config->proxy_tls_listen[0];
+
+    if (certificates != keys_given)
+        return error_set_field(
+            err, "tls.key",
+            "%zu files for the %zu of tls.certificate: expected one key for each "
+            "certificate, in the same order",
+            keys_given, certificates);
+    if (certificates > CERTIFICATES_MAX)
+        return error_set_field(err, "tls.certificate", "%zu files: at most %u are allowed",
+                               certificates, CERTIFICATES_MAX);
+    if (listens && certificates == 0)
+        return error_set_field(err, "tls.certificate",
+                               "expected a file, since %s.tls_listen is set",
+                               config->api_tls_listen[0] ? "api" : "proxy");
+    if (str_equal(config->tls_redirect, "yes") && !config->proxy_tls_listen[0])
+        return error_set_field(err, "tls.redirect", "there is no proxy.tls_listen to redirect to");
+    return 0;
+}
+
 int config_finish(struct config *config, struct error *err)
 {
     if (default_path(&config->database_url, "sqlite:@/api/auracode.db", config->state_dir) < 0 ||
@@ -305,6 +337,8 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
     if (r == 0)
         r = load_jwks(config, err);
+    if (r == 0)
+        r = check_tls(config, err);
     return r == 0 ? limits_check(&config->limits, "sandbox.", err) : r;
 }
 

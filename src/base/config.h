@@ -10,21 +10,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CERTIFICATES_MAX 32u /* pairs of certificate and key */
+
 struct config {
     char *state_dir; /* absolute */
     char *run_dir;   /* absolute */
     /* [api] */
     char *api_listen;       /* ADDRESS:PORT or "" for the unix socket alone */
+    char *api_tls_listen;   /* the same, over TLS; "": off */
     char *api_user;         /* account that auracode-api runs as */
     char *api_group;        /* group whose members are admins on the unix socket */
     int64_t api_max_body;   /* bytes of a JSON body */
     int64_t api_max_upload; /* bytes of an uploaded file */
     /* [proxy] */
     char *proxy_listen; /* ADDRESS:PORT */
+    char *proxy_tls_listen; /* the same, over TLS; "": off */
     char *proxy_domain;
     char *proxy_user;
     int64_t proxy_threads; /* 0: one a core */
     int64_t proxy_wait_ms; /* how long a request waits for a dev server that starts */
+    /* [tls] */
+    char *tls_certificate; /* PEM files, separated by commas, each with its chain */
+    char *tls_key;         /* their keys, in the same order */
+    int64_t tls_hsts_s;    /* max-age of Strict-Transport-Security; 0: not sent */
+    char *tls_redirect;    /* "yes": requests in clear are sent to proxy_tls_listen */
     /* [database] */
     char *database_url;    /* "" = sqlite:STATE/api/auracode.db */
     int64_t database_pool; /* connections to PostgreSQL at most */

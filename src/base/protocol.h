@@ -66,6 +66,8 @@
  * policy.check     api        text (of a policy file, 2..49152 bytes), file? (what messages call
  *                             it, 1..200 bytes) -> {"name"}; an error says FILE:LINE, the field and
  *                             what is allowed. Changes nothing.
+ * tls.get          api proxy  -> {} + 1 descriptor: the certificates (tls/certificates.h);
+ *                             "not_configured" where [tls] names none
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the
@@ -75,6 +77,7 @@
  *
  * Event on every change, to both: {"event":"sandbox.state","sandbox":{...}} (to the proxy: id and
  * state only); for a removed one the state is "removed".
+ * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
  *
  * 2. The init's socket
  * ====================

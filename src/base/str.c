@@ -106,6 +106,39 @@ char *str_format(const char *format, ...)
     return r < 0 ? NULL : text;
 }
 
+/* The next item that is not empty, trimmed; the list goes on behind it. Its length is 0 at the end. */
+static const char *next_item(const char **list, size_t *ret_length)
+{
+    const char *item = *list + strspn(*list, ", \t");
+    size_t whole = strcspn(item, ","), length = whole;
+
+    while (length > 0 && (item[length - 1] == ' ' || item[length - 1] == '\t'))
+        length--;
+    *list = item + whole;
+    *ret_length = length;
+    return item;
+}
+
+size_t str_list_count(const char *list)
+{
+    size_t count = 0, length;
+
+    while (next_item(&list, &length), length > 0)
+        count++;
+    return count;
+}
+
+char *str_list_item(const char *list, size_t i)
+{
+    const char *item;
+    size_t length;
+
+    do
+        item = next_item(&list, &length);
+    while (length > 0 && i-- > 0);
+    return length > 0 ? strndup(item, length) : NULL;
+}
+
 bool str_starts(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;

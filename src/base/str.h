@@ -27,6 +27,11 @@ char *str_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * of it. -1: it is not there, or no number (`max`), or more than an int64_t holds. */
 int64_t keyed_number(const char *text, const char *key);
 
+/* Of a list separated by commas: how many items it has, empty ones left out, and a copy of item `i`
+ * without the white space around it (NULL: there is none, or out of memory). */
+size_t str_list_count(const char *list);
+char *str_list_item(const char *list, size_t i);
+
 bool str_starts(const char *text, const char *prefix);
 static inline bool str_equal(const char *a, const char *b)
 {

@@ -42,6 +42,19 @@ static void sizes_know_their_units(void **state)
     assert_int_equal(parse_size("9999999999T", &value), -ERANGE);
 }
 
+static void lists_are_trimmed(void **state)
+{
+    static const char list[] = " /a.pem ,, /b c.pem\t,";
+    cleanup_free char *first = str_list_item(list, 0), *second = str_list_item(list, 1);
+
+    (void)state;
+    assert_int_equal(str_list_count(list), 2);
+    assert_int_equal(str_list_count(" , "), 0);
+    assert_string_equal(first, "/a.pem");
+    assert_string_equal(second, "/b c.pem");
+    assert_null(str_list_item(list, 2));
+}
+
 static void ids_are_labels(void **state)
 {
     char a[SANDBOX_ID_LENGTH + 1], b[SANDBOX_ID_LENGTH + 1];
@@ -232,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_keyed_number),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(sizes_know_their_units),
+        cmocka_unit_test(lists_are_trimmed),
         cmocka_unit_test(ids_are_labels),
         cmocka_unit_test(fields_name_the_offender),
         cmocka_unit_test(fields_fill_the_struct),

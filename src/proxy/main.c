@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/passed-fds.h"
 #include "base/str.h"
+#include "tls/report.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -134,11 +135,15 @@ static int run(struct proxy *proxy, struct error *err)
     return r;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    static struct proxy proxy;
+    static struct proxy proxy = {.certificates = {.lock = PTHREAD_MUTEX_INITIALIZER}};
     struct error err = ERROR_NONE;
 
+    if (argc == 2 && str_equal(argv[1], "--check-certificates")) { /* by auracoded --check */
+        certificates_check(stdout);
+        return 0;
+    }
     log_open("auracode-proxy", LOG_NOTICE);
     signal(SIGPIPE, SIG_IGN);
     int r = run(&proxy, &err);

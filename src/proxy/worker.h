@@ -6,6 +6,7 @@
 #include "proxy/head.h"
 #include "proxy/peer.h"
 #include "proxy/route.h"
+#include "tls/report.h"
 
 #include <pthread.h>
 
@@ -21,6 +22,7 @@ struct proxy {
     struct config config;
     struct text domain;
     struct routes routes;
+    struct certificate_store certificates;
     struct worker *workers;
     unsigned int n_workers;
     int listeners[LISTENERS_MAX];

@@ -2,6 +2,7 @@
  * possible without leaving a trace, rather than guess from a version. */
 #include "supervisor/check.h"
 
+#include "supervisor/certificates.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/disk.h"
 #include "supervisor/policy.h"
@@ -268,7 +269,7 @@ static const struct check checks[] = {
     {"base template", check_base, "rootfs/build"},
 };
 
-int check_run(FILE *out, const struct config *config)
+int check_run(FILE *out, const struct config *config, const char *libexec_dir)
 {
     static const char *const words[] = {"ok", "warn", "MISSING"};
     int missing = 0;
@@ -280,5 +281,5 @@ int check_run(FILE *out, const struct config *config)
                 verdict == OK ? "" : " -- ", verdict == OK ? "" : checks[i].advice);
         missing |= verdict == MISSING;
     }
-    return missing;
+    return missing | certificates_print(out, config, libexec_dir);
 }

@@ -139,6 +139,14 @@ void clients_announce(struct supervisor *supervisor, json_t *full, json_t *brief
             announce(client, client->conn.role == ROLE_API ? for_api : for_proxy);
 }
 
+void clients_event(struct supervisor *supervisor, json_t *event)
+{
+    for (struct client *client = supervisor->clients; client && event; client = client->next)
+        if (client->conn.greeted)
+            server_conn_event(&client->conn, json_incref(event));
+    json_decref(event);
+}
+
 void clients_close(struct supervisor *supervisor)
 {
     while (supervisor->clients)

@@ -13,4 +13,7 @@ int client_add(struct supervisor *supervisor, int fd, unsigned int role, struct 
 /* Sends sandbox.state: `full` to the API, `brief` to the proxy; both stolen. */
 void clients_announce(struct supervisor *supervisor, json_t *full, json_t *brief);
 
+/* The same event (stolen) to every program. */
+void clients_event(struct supervisor *supervisor, json_t *event);
+
 void clients_close(struct supervisor *supervisor);

@@ -5,6 +5,7 @@
  * hierarchies, adopts the sandboxes that run, starts or keeps auracode-api and auracode-proxy, and
  * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGKILL leaves
  * all of them running for the next supervisor. */
+#include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
 #include "supervisor/own-filter.h"
@@ -253,6 +254,18 @@ static int load_policies(struct supervisor *supervisor, struct error *err)
                : r;
 }
 
+/* Connections that are made from now on get the new ones; what the programs say to them is in the
+ * log beside this. */
+static void reload_certificates(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (certificates_reload(supervisor, &err) < 0)
+        log_error("reload: %s; the certificates stay as they were", err.message);
+    else if (supervisor->certificates_fd >= 0)
+        log_notice("reload: the files of [tls] were read again and handed to the programs");
+}
+
 /* Sandboxes that are started from now on have the new ones; after an error, the old. */
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata)
@@ -266,6 +279,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         log_error("reload: %s; the policies stay as they were", err.message);
     else
         log_notice("reload: policies of `%s` read again", supervisor->policies.directory);
+    reload_certificates(supervisor);
     return 0;
 }
 
@@ -332,6 +346,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         return error_oom(err);
     supervisor->policies.directory = supervisor->config.policies_dir;
     r = load_policies(supervisor, err);
+    if (r == 0)
+        r = certificates_open(supervisor, err);
     if (r == 0)
         r = own_filter_install(err);
     if (r < 0)
@@ -403,7 +419,8 @@ int main(int argc, char **argv)
 {
     struct options options = {.libexec_dir = PACKAGE_LIBEXECDIR};
     struct error err = ERROR_NONE;
-    struct supervisor supervisor = {.state_fd = -1, .run_fd = -1, .listen_fd = -1};
+    struct supervisor supervisor = {.state_fd = -1, .run_fd = -1, .listen_fd = -1,
+                                    .certificates_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);
@@ -416,7 +433,7 @@ int main(int argc, char **argv)
     log_set_level(log_level_number(supervisor.config.log_level));
     supervisor.libexec_dir = options.libexec_dir;
     if (options.check)
-        r = check_run(stdout, &supervisor.config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        r = check_run(stdout, &supervisor.config, supervisor.libexec_dir) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     else
         r = serve(&supervisor);
     config_free(&supervisor.config);

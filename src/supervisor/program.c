@@ -32,7 +32,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#define LISTENERS_MAX  2
+#define LISTENERS_MAX  3
 #define BACKOFF_MAX_MS 5000
 #define PROCESSES_MAX  1024 /* RLIMIT_NPROC: threads of the proxy, and no fork bomb */
 
@@ -123,21 +123,46 @@ static int listen_api_socket(struct supervisor *supervisor, gid_t group, struct 
     return TAKE_FD(fd);
 }
 
-static int open_listeners(struct program *program, struct error *err)
+/* Where the configuration has the listener of this name; "": nowhere; NULL: the API's unix socket.
+ */
+static const char *listener_address(const struct config *config, const char *name)
+{
+    const struct {
+        const char *name, *address;
+    } table[] = {{"http-tcp", config->api_listen},
+                 {"https-tcp", config->api_tls_listen},
+                 {"proxy", config->proxy_listen},
+                 {"proxy-tls", config->proxy_tls_listen}};
+
+    for (size_t i = 0; i < ELEMENTS(table); i++)
+        if (str_equal(table[i].name, name))
+            return table[i].address;
+    return NULL;
+}
+
+static int open_listener(struct program *program, const char *name, struct error *err)
 {
     struct supervisor *supervisor = program->supervisor;
-    const struct config *config = &supervisor->config;
+    const char *address = listener_address(&supervisor->config, name);
 
-    if (program->role == ROLE_PROXY) {
-        program->listeners[0] = listen_tcp(config->proxy_listen, err);
-        return program->listeners[0];
+    if (address)
+        return address[0] ? listen_tcp(address, err) : -ENOENT;
+    struct group *group = getgrnam(supervisor->config.api_group);
+    return listen_api_socket(supervisor, group ? group->gr_gid : 0, err);
+}
+
+/* Those that are not there yet. */
+static int open_listeners(struct program *program, struct error *err)
+{
+    for (int i = 0; i < LISTENERS_MAX && program->listener_names[i]; i++) {
+        if (program->listeners[i] >= 0)
+            continue;
+        int fd = open_listener(program, program->listener_names[i], err);
+        if (fd < 0 && fd != -ENOENT)
+            return fd;
+        program->listeners[i] = fd < 0 ? -1 : fd;
     }
-    struct group *group = getgrnam(config->api_group);
-    program->listeners[0] = listen_api_socket(supervisor, group ? group->gr_gid : 0, err);
-    if (program->listeners[0] < 0 || !config->api_listen[0])
-        return program->listeners[0];
-    program->listeners[1] = listen_tcp(config->api_listen, err);
-    return program->listeners[1];
+    return 0;
 }
 
 /* ---- starting ---------------------------------------------------------------------------------
@@ -199,7 +224,7 @@ static int become_user(const struct program *program)
 }
 
 struct passed {
-    int fds[3 + LISTENERS_MAX];
+    int fds[4 + LISTENERS_MAX];
     char names[128];
     int count;
 };
@@ -371,15 +396,14 @@ static int start_program(struct program *program, struct error *err)
 
     if (config < 0)
         return config;
-    if (program->listeners[0] < 0) {
-        int r = open_listeners(program, err);
-        if (r < 0)
-            return r;
-    }
+    int r = open_listeners(program, err);
+    if (r < 0)
+        return r;
     if (ipc_pair(pair) < 0)
         return error_sys(err, errno, "socketpair");
     pass(&passed, pair[1], "control");
     pass(&passed, config, "config");
+    pass(&passed, program->supervisor->certificates_fd, "certificates");
     for (int i = 0; i < LISTENERS_MAX; i++)
         pass(&passed, program->listeners[i], program->listener_names[i]);
     program->pid = fork();
@@ -391,7 +415,7 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "starting %s", program->name);
     }
     program->started_ms = now_monotonic_ms();
-    int r = watch_program(program, err);
+    r = watch_program(program, err);
     if (r == 0)
         r = client_add(program->supervisor, pair[0], program->role, err);
     return r == 0 ? save_programs(program->supervisor, err) : r;
@@ -452,13 +476,11 @@ static bool listens(int fd)
 
 static bool is_listener(const struct program *program, const char *name, int fd)
 {
-    const struct config *config = &program->supervisor->config;
+    const char *address = listener_address(&program->supervisor->config, name);
 
     if (!listens(fd))
         return false;
-    if (str_equal(name, "http-unix"))
-        return is_api_socket(program->supervisor, fd);
-    return is_tcp_at(fd, program->role == ROLE_PROXY ? config->proxy_listen : config->api_listen);
+    return address ? is_tcp_at(fd, address) : is_api_socket(program->supervisor, fd);
 }
 
 static int take_listener(struct program *program, size_t i, const char *name, struct ipc_fds *fds,
@@ -559,18 +581,20 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         {.name = "auracode-api",
          .role = ROLE_API,
          .audience = CONFIG_FOR_API,
-         .listener_names = {"http-unix", "http-tcp"}},
+         .listener_names = {"http-unix", "http-tcp", "https-tcp"}},
         {.name = "auracode-proxy",
          .role = ROLE_PROXY,
          .audience = CONFIG_FOR_PROXY,
-         .listener_names = {"proxy", "proxy"}},
+         .listener_names = {"proxy", "proxy-tls"}},
     };
     cleanup_json json_t *file = NULL;
 
     supervisor->programs = programs;
     for (int i = 0; i < PROGRAMS; i++) {
         programs[i].supervisor = supervisor;
-        programs[i].pidfd = programs[i].listeners[0] = programs[i].listeners[1] = -1;
+        programs[i].pidfd = -1;
+        for (int l = 0; l < LISTENERS_MAX; l++)
+            programs[i].listeners[l] = -1;
     }
     int r = find_user(&programs[0], supervisor->config.api_user, err);
     if (r == 0)

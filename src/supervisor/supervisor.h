@@ -28,6 +28,7 @@ struct supervisor {
     const struct disk_backend *disk; /* of new sandboxes: disk.h */
     char disk_text[160];             /* what it is, and why */
     int init_fd;                     /* auracode-init, sealed memfd */
+    int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

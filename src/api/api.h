@@ -5,6 +5,7 @@
 
 #include "api/limiter.h"
 #include "base/config.h"
+#include "tls/session.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,7 +36,9 @@ struct api {
     struct limiter keys;      /* requests, by API key */
     uint64_t limiter_seed;
     gid_t admin_gid; /* (gid_t)-1: there is no such group */
-    uint16_t proxy_port;
+    struct tls_context tls;
+    const char *preview_scheme; /* of the URLs of previews */
+    char preview_port[8];       /* ":7080", or "" for the scheme's own */
     bool stopping;
 };
 

@@ -223,7 +223,7 @@ void auth_check(struct http_request *request,
     int r = 0;
 
     if (!request->route || !(request->route->flags & ROUTE_PUBLIC))
-        r = request->trusted_transport ? check_peer(request, &err)
+        r = request->transport == HTTP_UNIX ? check_peer(request, &err)
                                        : check_token(request, done, &err);
     if (r == 1)
         return;

@@ -5,6 +5,7 @@
 #include "api/http.h"
 
 #include "api/request.h"
+#include "api/tls-front.h"
 #include "base/cleanup.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@
 struct http_listener {
     struct http *http;
     struct MHD_Daemon *daemon;
-    bool trusted_transport;
+    struct tls_front *front; /* HTTP_TLS */
+    enum http_transport transport;
     sd_event_source *io, *timer, *wake;
 };
 
@@ -58,7 +60,7 @@ static void *on_target(void *userdata, const char *target, struct MHD_Connection
     struct http_listener *listener = userdata;
 
     (void)connection;
-    return request_begin(listener->http->api, listener, listener->trusted_transport, target);
+    return request_begin(listener->http->api, listener, listener->transport, target);
 }
 
 static enum MHD_Result on_access(void *userdata, struct MHD_Connection *connection,
@@ -126,15 +128,30 @@ void http_wake(struct http_listener *listener)
     sd_event_source_set_enabled(listener->wake, SD_EVENT_ONESHOT);
 }
 
+/* A connection that the front has taken the TLS off. */
+static int on_accepted(void *userdata, int fd, const struct sockaddr *address, socklen_t length)
+{
+    struct http_listener *listener = userdata;
+
+    if (MHD_add_connection(listener->daemon, fd, address, length) != MHD_YES)
+        return -1;
+    http_wake(listener);
+    return 0;
+}
+
+/* `fd` -1: connections are added. */
 static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd)
 {
-    unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+                         (fd < 0 ? (unsigned int)MHD_USE_NO_LISTEN_SOCKET : 0u);
+    struct MHD_OptionItem listen[] = {{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+                                      {MHD_OPTION_END, 0, NULL}};
 
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, on_access, listener, MHD_OPTION_LISTEN_SOCKET, fd,
+        flags, 0, NULL, NULL, on_access, listener, MHD_OPTION_ARRAY, fd < 0 ? &listen[1] : listen,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        listener->trusted_transport ? 0u : CONNECTIONS_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
+        listener->transport == HTTP_UNIX ? 0u : CONNECTIONS_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
         IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)CONNECTION_MEMORY_STEP,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
@@ -166,28 +183,35 @@ int http_new(struct api *api, struct error *err)
     return 0;
 }
 
-int http_listen(struct http *http, int fd, bool trusted_transport, struct error *err)
+int http_listen(struct http *http, int fd, enum http_transport transport, struct error *err)
 {
     if (http->n_listeners >= HTTP_LISTENERS_MAX)
         return error_set(err, E2BIG, "more than %u listening sockets", HTTP_LISTENERS_MAX);
     struct http_listener *listener = &http->listeners[http->n_listeners];
+    bool tls = transport == HTTP_TLS;
     /* The daemon closes its socket when it stops; ours must outlive it. */
-    cleanup_close int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0)
+    cleanup_close int copy = tls ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (!tls && copy < 0)
         return error_sys(err, errno, "duplicating the listening socket");
-    *listener = (struct http_listener){.http = http, .trusted_transport = trusted_transport};
+    *listener = (struct http_listener){.http = http, .transport = transport};
     listener->daemon = start_daemon(listener, copy);
     if (!listener->daemon)
         return error_set(err, EIO, "libmicrohttpd did not start");
     TAKE_FD(copy);
     http->n_listeners++;
-    return watch(listener, err);
+    int r = watch(listener, err);
+    if (r == 0 && tls)
+        r = tls_front_new(http->api, fd, on_accepted, listener, &listener->front, err);
+    return r;
 }
 
 void http_quiesce(struct http *http, void (*idle)(struct api *api))
 {
     for (size_t i = 0; i < http->n_listeners; i++) {
-        int fd = MHD_quiesce_daemon(http->listeners[i].daemon);
+        struct http_listener *listener = &http->listeners[i];
+        int fd = listener->front ? -1 : MHD_quiesce_daemon(listener->daemon);
+        if (listener->front)
+            tls_front_stop(listener->front);
         if (fd >= 0)
             close(fd);
     }
@@ -225,6 +249,7 @@ void http_free(struct http *http)
         sd_event_source_disable_unref(http->listeners[i].timer);
         sd_event_source_disable_unref(http->listeners[i].wake);
         MHD_stop_daemon(http->listeners[i].daemon);
+        tls_front_free(http->listeners[i].front);
     }
     free(http);
 }

@@ -11,8 +11,14 @@ struct http_request;
 
 int http_new(struct api *api, struct error *err);
 
-/* Serves a listening socket, which stays the caller's. `trusted_transport`: the unix socket. */
-int http_listen(struct http *http, int fd, bool trusted_transport, struct error *err);
+enum http_transport {
+    HTTP_UNIX, /* trusted: its peer's credentials count */
+    HTTP_TCP,
+    HTTP_TLS, /* with api->tls */
+};
+
+/* Serves a listening socket, which stays the caller's. */
+int http_listen(struct http *http, int fd, enum http_transport transport, struct error *err);
 
 /* Takes no more connections; calls `idle` once no request is open. */
 void http_quiesce(struct http *http, void (*idle)(struct api *api));

@@ -43,9 +43,21 @@ static void set_log_level(const char *name)
             log_set_level(log_levels[i].priority);
 }
 
+/* Browsers are sent to the listener with TLS where there is one. */
+static void find_preview(struct api *api)
+{
+    const struct config *config = &api->config;
+    bool tls = config->proxy_tls_listen[0] != '\0';
+    struct listen_address proxy = {.port = 0};
+
+    listen_address_parse(tls ? config->proxy_tls_listen : config->proxy_listen, &proxy);
+    api->preview_scheme = tls ? "https" : "http";
+    if (proxy.port != (tls ? 443 : 80))
+        snprintf(api->preview_port, sizeof(api->preview_port), ":%u", proxy.port);
+}
+
 static int load_config(struct api *api, struct error *err)
 {
-    struct listen_address proxy = {.port = 0};
     int fd = passed_fd_take("config");
     int r = config_init(&api->config, err);
 
@@ -57,8 +69,7 @@ static int load_config(struct api *api, struct error *err)
     if (r < 0)
         return r;
     set_log_level(api->config.log_level);
-    if (listen_address_parse(api->config.proxy_listen, &proxy) == 0)
-        api->proxy_port = proxy.port;
+    find_preview(api);
     return 0;
 }
 
@@ -78,8 +89,8 @@ static int start_listeners(struct api *api, struct listener_fd *listeners, size_
 {
     static const struct {
         const char *name;
-        bool trusted;
-    } names[] = {{"http-unix", true}, {"http-tcp", false}};
+        enum http_transport transport;
+    } names[] = {{"http-unix", HTTP_UNIX}, {"http-tcp", HTTP_TCP}, {"https-tcp", HTTP_TLS}};
     size_t count = 0;
     int r = http_new(api, err);
 
@@ -90,9 +101,21 @@ static int start_listeners(struct api *api, struct listener_fd *listeners, size_
         if (fd < 0)
             return error_sys(err, fd, "the descriptor `%s`", names[i].name);
         listeners[count++] = (struct listener_fd){names[i].name, fd};
-        r = http_listen(api->http, fd, names[i].trusted, err);
+        r = http_listen(api->http, fd, names[i].transport, err);
     }
     *ret_count = count;
+    return r;
+}
+
+/* A bad one at the start: what needs none is served, and the next SIGHUP may bring a better one. */
+static int take_certificates(struct api *api, struct error *err)
+{
+    struct error problem = ERROR_NONE;
+    int r = tls_context_init(&api->tls, err);
+    int fd = passed_fd_take("certificates");
+
+    if (fd >= 0 && r == 0 && certificate_store_update(&api->tls.store, fd, &problem) < 0)
+        log_error("%s; no TLS connection will succeed", problem.message);
     return r;
 }
 
@@ -179,6 +202,7 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     if (r < 0)
         return r;
     answers_reset(api->db);
+    r = take_certificates(api, err);
     if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
@@ -201,6 +225,7 @@ static void finish(struct api *api)
     http_free(api->http);
     db_close(api->db);
     jwt_free(api->jwt);
+    tls_context_free(&api->tls);
     sd_event_unref(api->event);
     config_free(&api->config);
 }

@@ -23,7 +23,7 @@
 #define DRAIN_MAX (256u << 10) /* bytes of a refused body that are still read */
 
 struct http_request *request_begin(struct api *api, struct http_listener *listener,
-                                   bool trusted_transport, const char *target)
+                                   enum http_transport transport, const char *target)
 {
     struct http_request *request = calloc(1, sizeof(*request));
     uint64_t random = 0;
@@ -32,7 +32,7 @@ struct http_request *request_begin(struct api *api, struct http_listener *listen
         return NULL;
     request->api = api;
     request->listener = listener;
-    request->trusted_transport = trusted_transport;
+    request->transport = transport;
     request->started_ms = now_monotonic_ms();
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
         random = (uint64_t)(uintptr_t)request ^ (uint64_t)request->started_ms;
@@ -429,6 +429,18 @@ enum MHD_Result request_step(struct http_request *request, struct MHD_Connection
     return MHD_NO;
 }
 
+static void add_transport_security(const struct http_request *request,
+                                   struct MHD_Response *response)
+{
+    long long seconds = request->api->config.tls_hsts_s;
+    char value[48];
+
+    if (request->transport != HTTP_TLS || seconds == 0)
+        return;
+    snprintf(value, sizeof(value), "max-age=%lld", seconds);
+    MHD_add_response_header(response, "Strict-Transport-Security", value);
+}
+
 void http_respond(struct http_request *request, unsigned int status, struct MHD_Response *response)
 {
     if (request->phase == PHASE_ANSWERED || request->phase == PHASE_DONE) {
@@ -439,6 +451,7 @@ void http_respond(struct http_request *request, unsigned int status, struct MHD_
     if (response) {
         MHD_add_response_header(response, "Server", "auracode");
         MHD_add_response_header(response, "X-Request-Id", request->id);
+        add_transport_security(request, response);
     }
     for (size_t i = 0; response && i < request->n_headers; i++)
         MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);

@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/http.h"
 #include "api/route.h"
 #include "api/uri.h"
 
@@ -34,7 +35,7 @@ struct http_request {
     struct api *api;
     struct MHD_Connection *connection;
     struct http_listener *listener;
-    bool trusted_transport; /* came over the unix socket */
+    enum http_transport transport;
     const struct route *route;
     const char *captures[ROUTE_CAPTURES];
     struct uri uri;
@@ -101,7 +102,7 @@ const char *http_get_header(struct http_request *request, const char *name);
 
 /* For http.c: the life cycle as libmicrohttpd drives it. */
 struct http_request *request_begin(struct api *api, struct http_listener *listener,
-                                   bool trusted_transport, const char *target);
+                                   enum http_transport transport, const char *target);
 enum MHD_Result request_step(struct http_request *request, struct MHD_Connection *connection,
                              const char *method, const char *data, size_t *data_length);
 void request_end(struct http_request *request);

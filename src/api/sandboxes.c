@@ -19,8 +19,9 @@ char *sandbox_url(const struct api *api, const char *id, unsigned int port)
 {
     const char *domain = api->config.proxy_domain;
 
-    return port ? str_format("http://%u-%s.%s:%u/", port, id, domain, api->proxy_port)
-                : str_format("http://%s.%s:%u/", id, domain, api->proxy_port);
+    return port ? str_format("%s://%u-%s.%s%s/", api->preview_scheme, port, id, domain,
+                             api->preview_port)
+                : str_format("%s://%s.%s%s/", api->preview_scheme, id, domain, api->preview_port);
 }
 
 json_t *sandbox_to_client(const struct api *api, json_t *sandbox)

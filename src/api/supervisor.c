@@ -33,7 +33,7 @@ struct pending {
 struct supervisor {
     struct api *api;
     struct rpc rpc;
-    bool connected, ready, closing;
+    bool connected, ready, closing, again; /* again: this is not the first connection */
     sd_event_source *io, *retry, *deadline;
     struct pending *waiting;
     size_t n_waiting;
@@ -221,6 +221,38 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
     return 0;
 }
 
+static void on_certificates(void *userdata, json_t *result, struct ipc_fds *fds,
+                            const struct error *err)
+{
+    struct supervisor *supervisor = userdata;
+    struct error problem = ERROR_NONE;
+
+    if (!result) {
+        if (err->err != ECONNRESET)
+            log_warning("asking for the certificates: %s", err->message);
+    } else if (certificate_store_update(&supervisor->api->tls.store, ipc_fds_take(fds, 0),
+                                        &problem) < 0) {
+        log_error("reload: %s; the certificates stay as they were", problem.message);
+    }
+}
+
+static void ask_certificates(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (supervisor->api->config.api_tls_listen[0] &&
+        rpc_call(&supervisor->rpc, "tls.get", NULL, NULL, 0, on_certificates, supervisor, NULL,
+                 &err) < 0)
+        log_warning("asking for the certificates: %s", err.message);
+}
+
+static void on_event(struct rpc *rpc, const char *name, json_t *event)
+{
+    (void)event;
+    if (str_equal(name, "tls.changed"))
+        ask_certificates(rpc->userdata);
+}
+
 static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct supervisor *supervisor = userdata;
@@ -231,6 +263,8 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
             log_error("the supervisor refused us: %s", err->message);
         return;
     }
+    if (supervisor->again) /* another supervisor, which may have read others */
+        ask_certificates(supervisor);
     supervisor->ready = true;
     supervisor->lost_ms = 0;
     log_info("connected to the supervisor");
@@ -259,8 +293,9 @@ static int use_connection(struct supervisor *supervisor, int fd, bool with_liste
 
     for (size_t i = 0; i < n; i++)
         fds[i] = supervisor->listeners[i].fd;
-    rpc_init(&supervisor->rpc, fd, NULL, supervisor);
+    rpc_init(&supervisor->rpc, fd, on_event, supervisor);
     supervisor->connected = true;
+    supervisor->again = with_listeners;
     int r = event_add_ipc(supervisor->api->event, &supervisor->rpc.ipc, on_io, supervisor,
                           &supervisor->io);
     if (r < 0)

@@ -24,7 +24,7 @@ struct args_amount {
 /* Zero or NULL means "not given" everywhere. */
 struct options {
     bool json, help, version;
-    const char *socket, *host, *token;
+    const char *socket, *host, *token, *cacert;
     const char *template, *name, *egress, *policy, *description;
     uint64_t memory, disk, pids, timeout_ms, grace_ms, port;
     double cpu;

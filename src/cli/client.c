@@ -23,16 +23,19 @@ struct transfer {
 };
 
 int client_init(struct client *client, const char *socket, const char *host, const char *token,
-                struct error *err)
+                const char *cacert, struct error *err)
 {
     *client = (struct client){
         .socket = host ? NULL : socket,
         .base = host ? host : "http://localhost",
         .token = token,
+        .cacert = cacert,
         .failure = EXIT_FAILED,
     };
     if (host && !str_starts(host, "http://") && !str_starts(host, "https://"))
         return error_set(err, EINVAL, "host `%s` must begin with http:// or https://", host);
+    if (cacert && access(cacert, R_OK) < 0)
+        return error_sys(err, errno, "reading `%s`", cacert);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return error_set(err, ENOMEM, "libcurl did not start");
     client->curl = curl_easy_init();
@@ -58,6 +61,8 @@ void client_prepare(const struct client *client, CURL *curl)
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "auracode");
     if (client->socket)
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    if (client->cacert)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->cacert);
 }
 
 static int unreachable(struct client *client, const char *why, struct error *err)
@@ -86,6 +91,13 @@ int client_transfer_error(struct client *client, CURLcode code, struct error *er
     for (size_t i = 0; i < ELEMENTS(gone); i++)
         if (code == gone[i])
             return unreachable(client, curl_easy_strerror(code), err);
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return error_set_code(err, EACCES, "certificate_not_trusted",
+                              "the certificate of %s is not trusted, or is not for this name; "
+                              "--cacert FILE names the authority that issued it",
+                              client->base);
+    if (code == CURLE_SSL_CACERT_BADFILE)
+        return error_set(err, EINVAL, "`%s` holds no PEM certificates", client->cacert);
     return error_set(err, EIO, "request failed: %s", curl_easy_strerror(code));
 }
 

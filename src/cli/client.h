@@ -25,6 +25,7 @@ enum exit_code {
 struct client {
     CURL *curl;
     const char *socket;     /* NULL: TCP */
+    const char *cacert;     /* PEM file with the authorities to trust; NULL: the system's */
     const char *base;       /* "http://localhost", without a slash at the end */
     const char *token;      /* NULL: none */
     enum exit_code failure; /* of the last request that failed */
@@ -32,7 +33,7 @@ struct client {
 
 /* Everything is borrowed. `host` NULL: the unix socket. */
 int client_init(struct client *client, const char *socket, const char *host, const char *token,
-                struct error *err);
+                const char *cacert, struct error *err);
 void client_free(struct client *client);
 
 /* `body` is stolen, NULL: none. `path` begins with a slash. `ret_answer` may be NULL; an answer

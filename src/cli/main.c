@@ -30,7 +30,8 @@ static int open_client(struct cli *cli, struct error *err)
     if (options->socket)
         host = options->host;
     return client_init(&cli->client, socket, host,
-                       first_of(options->token, getenv("AURACODE_TOKEN"), NULL), err);
+                       first_of(options->token, getenv("AURACODE_TOKEN"), NULL),
+                       first_of(options->cacert, getenv("AURACODE_CACERT"), NULL), err);
 }
 
 static int run_verb(struct cli *cli, const struct verb *verb, char **args, int n_args)

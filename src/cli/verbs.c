@@ -16,6 +16,8 @@ static const struct option_spec globals[] = {
     OPTION("socket", 0, STRING, socket, "PATH", "the daemon's socket (AURACODE_SOCKET)"),
     OPTION("host", 0, STRING, host, "URL", "a daemon over TCP (AURACODE_HOST)"),
     OPTION("token", 0, STRING, token, "TOKEN", "API key for --host (AURACODE_TOKEN)"),
+    OPTION("cacert", 0, STRING, cacert, "FILE",
+           "trust the authorities in this PEM file for an https --host (AURACODE_CACERT)"),
     OPTION("help", 'h', FLAG, help, NULL, "print this help"),
     OPTION("version", 0, FLAG, version, NULL, "print the version"),
 };

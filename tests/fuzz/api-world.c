@@ -25,7 +25,7 @@
 
 #define TURNS_MAX 2000
 
-static struct api api = {.admin_gid = (gid_t)-1};
+static struct api api = {.admin_gid = (gid_t)-1, .preview_scheme = "http"};
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static struct ipc supervisor;
 static int file = -1; /* what init answers are sent with */

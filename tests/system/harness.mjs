@@ -111,6 +111,10 @@ export class Instance {
         instance.subnet = `10.214.${slot}.0/24`;
         instance.apiPort = await freePort();
         instance.proxyPort = await freePort();
+        if (settings.tls) {
+            instance.apiTlsPort = await freePort();
+            instance.proxyTlsPort = await freePort();
+        }
         instance.writeConfig(settings);
         try {
             await instance.startDaemon();
@@ -133,6 +137,10 @@ export class Instance {
             ids: { base: IDS_FIRST + this.#slot.slot * IDS_A_SLOT * 65536, count: IDS_A_SLOT },
             log: { level: 'debug' },
         };
+        if (settings.tls) {
+            config.api.tls_listen = `127.0.0.1:${this.apiTlsPort}`;
+            config.proxy.tls_listen = `127.0.0.1:${this.proxyTlsPort}`;
+        }
         for (const [section, keys] of Object.entries(settings)) Object.assign(config[section] ??= {}, keys);
         const lines = Object.entries(config).flatMap(([section, keys]) =>
             [`[${section}]`, ...Object.entries(keys).map(([key, value]) => `${key} = ${value}`), '']);

@@ -4,6 +4,8 @@
 #include "api/ws.h"
 
 #include "api/http.h"
+#include "api/utf8.h"
+#include "api/ws-deflate.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 
@@ -20,6 +22,8 @@
 
 #define PING_US     (30 * (uint64_t)1000000)
 #define FAREWELL_US (5 * (uint64_t)1000000)
+#define OUT_SIZE    (32u << 10)
+#define DEFLATE_MIN 1024u /* bytes: smaller messages are not worth it */
 
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -35,6 +39,10 @@ struct ws {
     char *early; /* bytes that came with the handshake */
     size_t early_length, early_used;
     uint16_t close_code;
+    char *out; /* frames that are to go out together; NULL: none */
+    size_t out_length, out_used;
+    bool deflate;                                  /* agreed on */
+    bool queued;                                   /* since `writable` was last called */
     bool paused, alive, closing, farewell, closed; /* farewell: the close frame is queued */
 };
 
@@ -83,21 +91,86 @@ static ssize_t on_receive(wslay_event_context_ptr frames, uint8_t *target, size_
     return -1;
 }
 
+/* Small frames go out together: they are gathered here, and flush() sends them. */
 static ssize_t on_send(wslay_event_context_ptr frames, const uint8_t *data, size_t length,
                        int flags, void *userdata)
 {
     struct ws *ws = userdata;
-    ssize_t n;
 
-    int more = flags & WSLAY_MSG_MORE ? MSG_MORE : 0;
+    (void)flags;
+    if (!ws->out)
+        ws->out = malloc(OUT_SIZE);
+    size_t room = ws->out ? OUT_SIZE - ws->out_length : 0;
+    if (room == 0) {
+        wslay_event_set_error(frames, ws->out ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+        return -1;
+    }
+    size_t n = length < room ? length : room;
+    memcpy(ws->out + ws->out_length, data, n);
+    ws->out_length += n;
+    return (ssize_t)n;
+}
 
-    do
-        n = send(ws->fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT | more);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        wslay_event_set_error(frames,
-                              errno == EAGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
-    return n;
+/* What has been gathered. 1: all of it has gone, 0: the socket is full. */
+static int send_out(struct ws *ws)
+{
+    while (ws->out_used < ws->out_length) {
+        ssize_t n = send(ws->fd, ws->out + ws->out_used, ws->out_length - ws->out_used,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? 0 : -errno;
+        ws->out_used += (size_t)n;
+    }
+    free(ws->out); /* an idle connection holds none */
+    ws->out = NULL;
+    ws->out_length = ws->out_used = 0;
+    return 1;
+}
+
+static bool has_output(const struct ws *ws)
+{
+    return ws->out_length > 0 || wslay_event_want_write(ws->frames);
+}
+
+static int send_frames(struct ws *ws)
+{
+    int r = 1;
+
+    while (r == 1 && has_output(ws)) {
+        if (wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) < 0)
+            return -EPIPE;
+        r = send_out(ws);
+    }
+    return r;
+}
+
+static void take_message(struct ws *ws, bool binary, const char *data, size_t length)
+{
+    if (!ws->closing)
+        ws->handler->message(ws->userdata, binary, data, length);
+}
+
+static size_t message_max(const struct ws *ws)
+{
+    return ws->handler->message_max ? ws->handler->message_max : WS_MESSAGE_MAX;
+}
+
+/* wslay checks the UTF-8 of what it can read only. */
+static void take_deflated(struct ws *ws, const struct wslay_event_on_msg_recv_arg *arg)
+{
+    cleanup_free char *data = NULL;
+    size_t length;
+    bool binary = arg->opcode == WSLAY_BINARY_FRAME;
+    int r = ws_inflate((const char *)arg->msg, arg->msg_length, message_max(ws), &data, &length);
+
+    if (r < 0)
+        ws_close(ws, r == -EMSGSIZE ? WSLAY_CODE_MESSAGE_TOO_BIG : WSLAY_CODE_PROTOCOL_ERROR);
+    else if (!binary && !utf8_valid(data, length))
+        ws_close(ws, WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA);
+    else
+        take_message(ws, binary, data, length);
 }
 
 static void on_message(wslay_event_context_ptr frames,
@@ -108,9 +181,11 @@ static void on_message(wslay_event_context_ptr frames,
     (void)frames;
     if (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME)
         return;
-    if (!ws->closing)
-        ws->handler->message(ws->userdata, arg->opcode == WSLAY_BINARY_FRAME,
-                             (const char *)arg->msg, arg->msg_length);
+    if (arg->rsv & WSLAY_RSV1_BIT)
+        take_deflated(ws, arg);
+    else
+        take_message(ws, arg->opcode == WSLAY_BINARY_FRAME, (const char *)arg->msg,
+                     arg->msg_length);
 }
 
 static const struct wslay_event_callbacks callbacks = {
@@ -121,7 +196,7 @@ static const struct wslay_event_callbacks callbacks = {
 
 static void update_events(struct ws *ws)
 {
-    bool write = wslay_event_want_write(ws->frames) || (ws->closing && !ws->farewell);
+    bool write = has_output(ws) || (ws->closing && !ws->farewell);
     uint32_t events =
         (wslay_event_want_read(ws->frames) && !ws->paused ? EPOLLIN : 0) | (write ? EPOLLOUT : 0);
 
@@ -131,26 +206,31 @@ static void update_events(struct ws *ws)
 /* wslay sends control frames before all data: the close frame must not be queued earlier. */
 static void queue_farewell(struct ws *ws)
 {
-    if (!ws->closing || ws->farewell || wslay_event_want_write(ws->frames))
+    if (!ws->closing || ws->farewell || has_output(ws))
         return;
     ws->farewell = true;
     wslay_event_queue_close(ws->frames, ws->close_code, NULL, 0);
-    if (wslay_event_send(ws->frames) < 0)
+    if (send_frames(ws) < 0)
         finish(ws);
 }
 
 static void flush(struct ws *ws)
 {
-    if (wslay_event_want_write(ws->frames) && wslay_event_send(ws->frames) < 0)
+    if (send_frames(ws) < 0)
         finish(ws);
     if (!ws->closed)
         queue_farewell(ws);
     if (ws->closed)
         return;
-    if (!wslay_event_want_read(ws->frames) && !wslay_event_want_write(ws->frames))
+    if (!wslay_event_want_read(ws->frames) && !has_output(ws)) {
         finish(ws);
-    else
-        update_events(ws);
+        return;
+    }
+    update_events(ws);
+    if (ws->queued && !has_output(ws)) {
+        ws->queued = false;
+        ws->handler->writable(ws->userdata);
+    }
 }
 
 static void receive(struct ws *ws)
@@ -162,8 +242,6 @@ static void receive(struct ws *ws)
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
     struct ws *ws = userdata;
-    bool waited = wslay_event_want_write(ws->frames);
-
     (void)source;
     (void)fd;
     if (events & EPOLLIN)
@@ -172,8 +250,6 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         finish(ws);
     if (!ws->closed)
         flush(ws);
-    if (!ws->closed && waited && !wslay_event_want_write(ws->frames))
-        ws->handler->writable(ws->userdata);
     return 0;
 }
 
@@ -204,7 +280,9 @@ static int start(struct ws *ws)
     int r = wslay_event_context_server_init(&ws->frames, &callbacks, ws);
     if (r < 0)
         return -ENOMEM;
-    wslay_event_config_set_max_recv_msg_length(ws->frames, WS_MESSAGE_MAX);
+    wslay_event_config_set_max_recv_msg_length(ws->frames, message_max(ws));
+    if (ws->deflate)
+        wslay_event_config_set_allowed_rsv_bits(ws->frames, WSLAY_RSV1_BIT);
     ws->alive = true;
     r = sd_event_add_io(ws->api->event, &ws->io, ws->fd, EPOLLIN, on_io, ws);
     if (r >= 0)
@@ -320,6 +398,13 @@ int ws_accept(struct http_request *request, const struct ws_handler *handler, vo
                       .handler = handler,
                       .userdata = userdata,
                       .fd = -1};
+    const char *extension =
+        handler->deflate
+            ? ws_deflate_negotiate(http_get_header(request, "Sec-WebSocket-Extensions"))
+            : NULL;
+    if (extension)
+        http_header(request, "Sec-WebSocket-Extensions", "%s", extension);
+    ws->deflate = extension != NULL;
     struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgrade, ws);
     if (!response) {
         free(ws);
@@ -338,6 +423,7 @@ void ws_free(struct ws *ws)
     if (ws->frames)
         wslay_event_context_free(ws->frames);
     free(ws->early);
+    free(ws->out);
     free(ws);
 }
 
@@ -358,13 +444,48 @@ int ws_send(struct ws *ws, unsigned char prefix, const void *data, size_t length
     free(message);
     if (r < 0)
         return r == WSLAY_ERR_NOMEM ? -ENOMEM : -EPIPE;
+    ws->queued = true;
     update_events(ws);
     return 0;
 }
 
+static int queue_text(struct ws *ws, const char *data, size_t length, uint8_t rsv)
+{
+    const struct wslay_event_msg arg = {
+        .opcode = WSLAY_TEXT_FRAME, .msg = (const uint8_t *)data, .msg_length = length};
+    int r = wslay_event_queue_msg_ex(ws->frames, &arg, rsv);
+
+    if (r < 0)
+        return r == WSLAY_ERR_NOMEM ? -ENOMEM : -EPIPE;
+    ws->queued = true;
+    update_events(ws);
+    return 0;
+}
+
+int ws_send_text(struct ws *ws, struct ws_text *text)
+{
+    if (ws->closed || ws->closing || !ws->frames)
+        return -EPIPE;
+    if (ws->deflate && !text->tried && text->length >= DEFLATE_MIN) {
+        text->tried = true;
+        text->deflated = ws_deflate(text->text, text->length, &text->deflated_length);
+    }
+    return ws->deflate && text->deflated
+               ? queue_text(ws, text->deflated, text->deflated_length, WSLAY_RSV1_BIT)
+               : queue_text(ws, text->text, text->length, WSLAY_RSV_NONE);
+}
+
+void ws_text_clear(struct ws_text *text)
+{
+    free(text->deflated);
+    text->deflated = NULL;
+}
+
 size_t ws_queued(const struct ws *ws)
 {
-    return ws->frames ? wslay_event_get_queued_msg_length(ws->frames) : 0;
+    return ws->frames
+               ? wslay_event_get_queued_msg_length(ws->frames) + ws->out_length - ws->out_used
+               : 0;
 }
 
 void ws_pause(struct ws *ws, bool paused)

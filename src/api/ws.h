@@ -10,6 +10,8 @@
 struct ws;
 
 struct ws_handler {
+    size_t message_max; /* bytes of a message received; 0: WS_MESSAGE_MAX */
+    bool deflate;       /* permessage-deflate where the client offers it */
     void (*opened)(void *userdata);
     void (*message)(void *userdata, bool binary, const char *data, size_t length);
     void (*writable)(void *userdata);
@@ -27,6 +29,18 @@ void ws_free(struct ws *ws);
 
 /* Binary message of `prefix` byte and data. -EPIPE when it is closed or closing. */
 int ws_send(struct ws *ws, unsigned char prefix, const void *data, size_t length);
+
+/* A text message for one or for many: compressed, where a connection has agreed on that, once. */
+struct ws_text {
+    const char *text;
+    size_t length;
+    char *deflated; /* NULL: not tried, or not smaller */
+    size_t deflated_length;
+    bool tried;
+};
+/* -EPIPE when it is closed or closing. */
+int ws_send_text(struct ws *ws, struct ws_text *text);
+void ws_text_clear(struct ws_text *text);
 
 /* Bytes not yet taken by the socket. */
 size_t ws_queued(const struct ws *ws);

@@ -151,11 +151,15 @@
  * file.mkdir      api             path, make_parents? (true) -> {"file"}
  * file.rename     api             from, to -> {"file"}
  * file.remove     api             path, recursive? -> {}
+ * file.watch      api             -> {}: from now on changes below /app are told ("files")
  * shutdown        supervisor      grace_ms -> {}: SIGTERM to everything, SIGKILL after the grace,
  *                                 then init exits
  *
  * Events to api and proxy: {"event":"service.state","service":{}}, {"event":"ports","ports":[]};
- * to api: {"event":"process.exit","process":{}}; to the supervisor: {"event":"memory.oom_kills",
+ * to api: {"event":"process.exit","process":{}} and, once asked for by file.watch,
+ * {"event":"files","changes":[{"path" (below /app),"kind":"created"|"changed"|"removed"}],"overflow"
+ * (bool: there were more than are told, look again)}, gathered for 60 ms, without what lies in
+ * node_modules, .git and folders of build output; to the supervisor: {"event":"memory.oom_kills",
  * "count"}, each time that the number of OOM kills in the sandbox is seen to have risen.
  *
  * Paths are absolute or relative to /app and must lie in a project root: /app, /home/user or /tmp.

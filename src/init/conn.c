@@ -113,7 +113,8 @@ static int join_ops(void)
     } tables[] = {{core_ops, ELEMENTS(core_ops)},
                   {process_ops, n_process_ops},
                   {file_ops, n_file_ops},
-                  {service_ops, n_service_ops}};
+                  {service_ops, n_service_ops},
+                  {watch_ops, n_watch_ops}};
     size_t total = 0;
 
     for (size_t i = 0; i < ELEMENTS(tables); i++)

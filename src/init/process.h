@@ -84,9 +84,9 @@ int64_t ring_next(const struct ring *ring);
  */
 void conn_broadcast(unsigned int roles, json_t *event);
 
-/* Operations of other files, joined in conn.c's table: {service,ports,file}_ops. */
-extern const struct server_op file_ops[], service_ops[];
-extern const size_t n_file_ops, n_service_ops;
+/* Operations of other files, joined in conn.c's table: {service,ports,file,watch}_ops. */
+extern const struct server_op file_ops[], service_ops[], watch_ops[];
+extern const size_t n_file_ops, n_service_ops, n_watch_ops;
 /* A connection ends: its file.write handles are aborted. (files) */
 void file_conn_closed(const struct server_conn *conn);
 /* Called once at start / when a process was started or the last one ended, to switch port polling.

@@ -18,6 +18,8 @@ struct db;
 struct jwt;
 struct supervisor;
 struct dev_waiters;
+struct init_listener;
+struct room;
 
 #define OWNER_MAX 128u
 
@@ -32,6 +34,9 @@ struct api {
     struct db *db;
     struct jwt *jwt;
     struct dev_waiters *dev_waiters;
+    struct init_listener *listeners; /* init-events.c */
+    unsigned int telling;
+    struct room *rooms; /* chat/room.c */
     struct limiter strangers; /* refused authentications, by address */
     struct limiter keys;      /* requests, by API key */
     uint64_t limiter_seed;

@@ -96,8 +96,10 @@ HANDLER(dev_server_stop)
     return 0;
 }
 
-static void on_command(struct http_request *request, json_t *params, const struct error *err)
+static void on_command(void *userdata, json_t *params, const struct error *err)
 {
+    struct http_request *request = userdata;
+
     if (err)
         http_fail(request, err);
     else
@@ -112,7 +114,7 @@ HANDLER(dev_server_put)
     (void)query;
     if (!json_object_get(request->body_json, "auto_restart"))
         params->auto_restart = true;
-    return dev_start(request, params, on_command, err);
+    return dev_start(request->api, request->captures[0], params, on_command, request, err);
 }
 
 static void on_ports(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)

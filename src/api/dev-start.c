@@ -7,6 +7,7 @@
 #include "api/inits.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
+#include "base/id.h"
 #include "base/protocol.h"
 #include "base/spec.h"
 #include "base/str.h"
@@ -24,9 +25,11 @@ struct probe {
 };
 
 struct dev_start {
-    struct http_request *request;
+    struct api *api;
+    char sandbox[SANDBOX_ID_LENGTH + 1];
     const struct dev_body *body;
-    void (*done)(struct http_request *request, json_t *params, const struct error *err);
+    void (*done)(void *userdata, json_t *params, const struct error *err);
+    void *userdata;
     struct probe probes[PROBES_MAX];
     unsigned int open;
     char *package;
@@ -35,10 +38,9 @@ struct dev_start {
     json_t *template;             /* name */
 };
 
-static void start_free(void *state)
+static void end(struct dev_start *start, json_t *params, const struct error *err)
 {
-    struct dev_start *start = state;
-
+    start->done(start->userdata, params, err);
     free(start->package);
     json_decref(start->template);
     free(start);
@@ -72,7 +74,7 @@ static void finish(struct dev_start *start, json_t *argv, int port)
         json_pack("{s:o,s:o,s:s,s:i,s:b}", "argv", argv, "env", make_env(start->body, port), "cwd",
                   PROJECT_DIR, "port", port, "auto_restart", start->body->auto_restart);
 
-    start->done(start->request, params, NULL);
+    end(start, params, NULL);
 }
 
 static json_t *command_argv(json_t *command)
@@ -102,7 +104,7 @@ static void on_templates(void *userdata, json_t *result, struct ipc_fds *fds,
     if (result && command)
         finish(start, exec_shell_argv(command), port > 0 && port <= 65535 ? (int)port : 3000);
     else
-        start->done(start->request, NULL, result ? &start->missing : err);
+        end(start, NULL, result ? &start->missing : err);
 }
 
 static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
@@ -111,12 +113,12 @@ static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, cons
 
     (void)fds;
     if (!result) {
-        start->done(start->request, NULL, err);
+        end(start, NULL, err);
         return;
     }
     start->template = json_incref(json_object_get(json_object_get(result, "sandbox"), "template"));
-    supervisor_call(start->request->api->supervisor, "template.list", json_object(),
-                    CALL_REPEATABLE, on_templates, start);
+    supervisor_call(start->api->supervisor, "template.list", json_object(), CALL_REPEATABLE,
+                    on_templates, start);
 }
 
 static void decide(struct dev_start *start)
@@ -132,9 +134,9 @@ static void decide(struct dev_start *start)
     else if (r == 0)
         finish(start, detect_argv(&detected, port), port);
     else
-        supervisor_call(start->request->api->supervisor, "sandbox.get",
-                        json_pack("{s:s}", "sandbox", start->request->captures[0]), CALL_REPEATABLE,
-                        on_sandbox, start);
+        supervisor_call(start->api->supervisor, "sandbox.get",
+                        json_pack("{s:s}", "sandbox", start->sandbox), CALL_REPEATABLE, on_sandbox,
+                        start);
 }
 
 static void one_answered(struct dev_start *start, const struct error *err)
@@ -148,7 +150,7 @@ static void one_answered(struct dev_start *start, const struct error *err)
     if (--start->open > 0)
         return;
     if (start->failed.err)
-        start->done(start->request, NULL, &start->failed);
+        end(start, NULL, &start->failed);
     else
         decide(start);
 }
@@ -193,8 +195,8 @@ static void on_package(void *userdata, json_t *result, struct ipc_fds *fds, cons
 
 static void probe_files(struct dev_start *start)
 {
-    struct api *api = start->request->api;
-    const char *sandbox = start->request->captures[0];
+    struct api *api = start->api;
+    const char *sandbox = start->sandbox;
 
     start->open = 1 + (unsigned int)n_package_managers;
     for (size_t i = 0; i < n_package_managers; i++) {
@@ -226,8 +228,8 @@ static int check_command(const json_t *command, struct error *err)
     return 0;
 }
 
-int dev_start(struct http_request *request, const struct dev_body *body,
-              void (*done)(struct http_request *request, json_t *params, const struct error *err),
+int dev_start(struct api *api, const char *sandbox, const struct dev_body *body,
+              void (*done)(void *userdata, json_t *params, const struct error *err), void *userdata,
               struct error *err)
 {
     int r = check_command(body->command, err);
@@ -239,9 +241,8 @@ int dev_start(struct http_request *request, const struct dev_body *body,
     struct dev_start *start = calloc(1, sizeof(*start));
     if (!start)
         return error_oom(err);
-    *start = (struct dev_start){.request = request, .body = body, .done = done};
-    request->state = start;
-    request->state_free = start_free;
+    *start = (struct dev_start){.api = api, .body = body, .done = done, .userdata = userdata};
+    snprintf(start->sandbox, sizeof(start->sandbox), "%s", sandbox);
     _Static_assert(PROBES_MAX >= 5, "one probe a package manager");
     probe_files(start);
     return 0;

@@ -5,8 +5,8 @@
 #include "api/dev-schema.h"
 #include "api/request.h"
 
-/* Calls `done` with the parameters of the init's service.set (owned by it), or with `err`. Uses the
- * request's state. */
-int dev_start(struct http_request *request, const struct dev_body *body,
-              void (*done)(struct http_request *request, json_t *params, const struct error *err),
+/* Calls `done` once, at once or later, with the parameters of the init's service.set (owned by it),
+ * or with `err`. `body` must live until then. */
+int dev_start(struct api *api, const char *sandbox, const struct dev_body *body,
+              void (*done)(void *userdata, json_t *params, const struct error *err), void *userdata,
               struct error *err);

@@ -4,6 +4,7 @@
 #include "api/inits.h"
 
 #include "api/dev-wait.h"
+#include "api/init-events.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
@@ -105,6 +106,7 @@ static void conn_free(struct init_conn *conn)
     error_set_code(&err, ECONNRESET, "sandbox_unreachable", "the sandbox's init is gone");
     fail_waiting(conn, &err);
     dev_wait_lost(conn->api, conn->sandbox);
+    init_events_lost(conn->api, conn->sandbox);
     free(conn);
 }
 
@@ -139,6 +141,7 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
 
     if (str_equal(name, "service.state"))
         dev_wait_event(conn->api, conn->sandbox, json_object_get(event, "service"));
+    init_events_tell(conn->api, conn->sandbox, name, event);
 }
 
 static void on_answer(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
@@ -211,7 +214,7 @@ static void on_connected(void *userdata, json_t *result, struct ipc_fds *fds,
 static bool idle(const struct init_conn *conn)
 {
     return !conn->connecting && !conn->rpc.calls && !conn->waiting &&
-           !dev_wait_any(conn->api, conn->sandbox);
+           !dev_wait_any(conn->api, conn->sandbox) && !init_has_listener(conn->api, conn->sandbox);
 }
 
 static void make_room(struct inits *inits)

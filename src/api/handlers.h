@@ -67,6 +67,10 @@ HANDLER(session_deduplicate_all);
 HANDLER(message_list_all);
 HANDLER(message_append);
 
+/* chat/member.c */
+HANDLER(chat_session_socket);
+HANDLER(chat_socket);
+
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);
 

@@ -30,11 +30,18 @@ static struct remembered *place_of(const char *id)
     return &remembered[limiter_key(0, id, strlen(id)) % REMEMBERED];
 }
 
+/* A session's sandbox belongs to its user by its UUID, others by the owner's name. */
+static bool is_caller(const struct http_request *request, const char *owner)
+{
+    return owner && *owner &&
+           (str_equal(owner, request->who.owner) || str_equal(owner, request->who.user));
+}
+
 bool owner_may_see(const struct http_request *request, const json_t *sandbox)
 {
     const char *owner = json_string_value(json_object_get(sandbox, "owner"));
 
-    return request->who.admin || (owner && *owner && str_equal(owner, request->who.owner));
+    return request->who.admin || is_caller(request, owner);
 }
 
 static void finish(struct http_request *request, bool allowed,
@@ -76,7 +83,7 @@ void owner_check(struct http_request *request, const char *sandbox,
     struct error err = ERROR_NONE;
 
     if (str_equal(place->id, sandbox)) {
-        finish(request, str_equal(place->owner, request->who.owner), done);
+        finish(request, is_caller(request, place->owner), done);
         return;
     }
     struct check *check = malloc(sizeof(*check));

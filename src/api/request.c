@@ -73,6 +73,8 @@ static int refuse_method(struct http_request *request, unsigned int allowed, str
 
 static int find_route(struct http_request *request, const char *method, struct error *err)
 {
+    static const char *const root[] = {""};
+    const struct uri *uri = &request->uri;
     struct route_match match;
 
     if (request->uri_error.err) {
@@ -80,8 +82,8 @@ static int find_route(struct http_request *request, const char *method, struct e
         return -err->err;
     }
     request->head = str_equal(method, "HEAD");
-    route_match(routes, n_routes, method_parse(method), request->uri.segments,
-                request->uri.n_segments, &match);
+    route_match(routes, n_routes, method_parse(method), uri->is_root ? root : uri->segments,
+                uri->is_root ? 1 : uri->n_segments, &match);
     if (!match.route && match.allowed)
         return refuse_method(request, match.allowed, err);
     if (!match.route)

@@ -155,6 +155,14 @@ static const struct field session_remove_query[] = {
     {"sandbox", FIELD_BOOL, offsetof(struct session_remove_query, sandbox), 0, 0, false, NULL},
 };
 
+static const char *const role_choices[] = {"user", "agent", NULL};
+
+static const struct field chat_query[] = {
+    {"role", FIELD_CHOICE, offsetof(struct chat_query, role), 0, 0, false, role_choices},
+    {"since", FIELD_INT, offsetof(struct chat_query, since), 0, INT64_MAX, false, NULL},
+    {"acks", FIELD_BOOL, offsetof(struct chat_query, acks), 0, 0, false, NULL},
+};
+
 static const struct field message_query[] = {
     {"since", FIELD_INT, offsetof(struct message_list_query, since), 0, INT64_MAX, false, NULL},
     {"before", FIELD_INT, offsetof(struct message_list_query, before), 1, INT64_MAX, false, NULL},
@@ -245,6 +253,11 @@ const struct route routes[] = {
      message_list_all},
     {METHOD_POST, SESSION "/messages", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
      SCHEMA(message_body), message_append},
+
+    {METHOD_GET, SESSION "/ws", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query),
+     NO_FIELDS, chat_session_socket},
+    {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query), NO_FIELDS,
+     chat_socket},
 
     {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
     {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},

@@ -30,3 +30,9 @@ struct message_body {
     int64_t timestamp;
     json_t *message_data;
 };
+
+struct chat_query {
+    const char *role; /* "user" or "agent"; NULL: user */
+    int64_t since;
+    bool acks;
+};

@@ -49,6 +49,7 @@ static int parse_path(struct uri *uri, char *path, struct error *err)
     if (r < 0)
         return error_set_code(err, EINVAL, "invalid_url", "the URL has no path");
     path++;
+    uri->is_root = !*path;
     while (r == 0 && *path) {
         char *segment = path;
         path += strcspn(path, "/");

@@ -15,6 +15,7 @@ struct uri {
     char *text; /* owns everything below */
     const char *segments[URI_SEGMENTS_MAX];
     size_t n_segments;
+    bool is_root; /* "/", which has no segments either */
     struct {
         const char *name, *value;
     } query[URI_QUERY_MAX];

@@ -92,6 +92,8 @@ static const struct key keys[] = {
     {"sandbox", "subnet", KEY_TEXT, AT(sandbox_subnet), "10.213.0.0/16", 0, 0, 0, NULL},
     {"sandbox", "disk_backend", KEY_CHOICE, AT(disk_backend), "auto", 0, 0, 0, disk_backends},
     {"sandbox", "disk_reserve", KEY_SIZE, AT(disk_reserve), "1GiB", 0, (int64_t)1 << 50, 0, NULL},
+    {"sandbox", "template", KEY_TEXT, AT(sandbox_template), "react-vite", 0, 0, CONFIG_FOR_API,
+     NULL},
     {"sandbox", "templates", KEY_TEXT, AT(templates_dir), "", 0, 0, 0, NULL},
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},

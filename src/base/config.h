@@ -43,6 +43,7 @@ struct config {
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;
+    char *sandbox_template; /* of a session's sandbox, where none is asked for */
     char *sandbox_egress;
     int64_t sandbox_idle_timeout_s; /* 0: never */
     char *sandbox_cgroup;           /* name of our cgroup below the one we run in */

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/networks.h"
 #include "base/str.h"
 
 #include <arpa/inet.h>
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum key_type { KEY_TEXT, KEY_INT, KEY_SIZE, KEY_REAL, KEY_CHOICE, KEY_LISTEN };
+enum key_type { KEY_TEXT, KEY_INT, KEY_SIZE, KEY_REAL, KEY_CHOICE, KEY_LISTEN, KEY_NETWORKS };
 
 struct key {
     const char *section, *name;
@@ -50,6 +51,8 @@ static const struct key keys[] = {
     {"proxy", "domain", KEY_TEXT, AT(proxy_domain), "localhost", 0, 0, BOTH, NULL},
     {"proxy", "user", KEY_TEXT, AT(proxy_user), "auracode-proxy", 0, 0, CONFIG_FOR_PROXY, NULL},
     {"proxy", "threads", KEY_INT, AT(proxy_threads), "0", 0, 256, CONFIG_FOR_PROXY, NULL},
+    {"proxy", "trusted_proxies", KEY_NETWORKS, AT(proxy_trusted_proxies), "127.0.0.0/8, ::1", 0, 0,
+     CONFIG_FOR_PROXY, NULL},
     {"proxy", "wait_ms", KEY_INT, AT(proxy_wait_ms), "30000", 0, 600000, CONFIG_FOR_PROXY, NULL},
     {"tls", "certificate", KEY_TEXT, AT(tls_certificate), "", 0, 0, 0, NULL},
     {"tls", "key", KEY_TEXT, AT(tls_key), "", 0, 0, 0, NULL},
@@ -113,7 +116,8 @@ static const void *place_const(const struct config *config, const struct key *ke
 
 static bool holds_text(const struct key *key)
 {
-    return key->type == KEY_TEXT || key->type == KEY_CHOICE || key->type == KEY_LISTEN;
+    return key->type == KEY_TEXT || key->type == KEY_CHOICE || key->type == KEY_LISTEN ||
+           key->type == KEY_NETWORKS;
 }
 
 static int set_text(char **target, const char *value)
@@ -147,6 +151,9 @@ static int refuse(const struct key *key, const char *value, struct error *err)
                  (long long)key->min, (long long)key->max);
     else if (key->type == KEY_LISTEN)
         snprintf(allowed, sizeof(allowed), "ADDRESS:PORT, [IPV6]:PORT or nothing");
+    else if (key->type == KEY_NETWORKS)
+        snprintf(allowed, sizeof(allowed), "at most %u addresses or networks (ADDRESS/LENGTH)",
+                 NETWORKS_MAX);
     for (const char *const *choice = key->choices; choice && *choice; choice++) {
         size_t used = strlen(allowed);
         snprintf(allowed + used, sizeof(allowed) - used, "%s%s", used ? ", " : "", *choice);
@@ -178,10 +185,13 @@ static int set_key(struct config *config, const struct key *key, const char *val
                    struct error *err)
 {
     struct listen_address address;
+    struct networks networks;
 
     if (key->type == KEY_CHOICE && !is_choice(key, value))
         return refuse(key, value, err);
     if (key->type == KEY_LISTEN && value[0] && listen_address_parse(value, &address) < 0)
+        return refuse(key, value, err);
+    if (key->type == KEY_NETWORKS && networks_parse(value, &networks) < 0)
         return refuse(key, value, err);
     if (holds_text(key))
         return set_text(place(config, key), value) < 0 ? error_oom(err) : 0;

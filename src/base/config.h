@@ -23,12 +23,13 @@ struct config {
     int64_t api_max_body;   /* bytes of a JSON body */
     int64_t api_max_upload; /* bytes of an uploaded file */
     /* [proxy] */
-    char *proxy_listen; /* ADDRESS:PORT */
+    char *proxy_listen;     /* ADDRESS:PORT */
     char *proxy_tls_listen; /* the same, over TLS; "": off */
     char *proxy_domain;
     char *proxy_user;
-    int64_t proxy_threads; /* 0: one a core */
-    int64_t proxy_wait_ms; /* how long a request waits for a dev server that starts */
+    char *proxy_trusted_proxies; /* networks.h: whose X-Forwarded-* fields are believed */
+    int64_t proxy_threads;       /* 0: one a core */
+    int64_t proxy_wait_ms;       /* how long a request waits for a dev server that starts */
     /* [tls] */
     char *tls_certificate; /* PEM files, separated by commas, each with its chain */
     char *tls_key;         /* their keys, in the same order */

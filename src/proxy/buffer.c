@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void buffer_pool_free(struct buffer_pool *pool)
 {
@@ -81,4 +82,18 @@ int buffer_print(struct buffer *buffer, const char *format, ...)
         return -ENOSPC;
     buffer->length += (uint32_t)n;
     return 0;
+}
+
+int buffer_add_date(struct buffer *buffer)
+{
+    static _Thread_local char text[40];
+    static _Thread_local time_t of;
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (now != of && gmtime_r(&now, &tm)) {
+        strftime(text, sizeof(text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        of = now;
+    }
+    return buffer_add(buffer, text, strlen(text));
 }

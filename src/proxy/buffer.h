@@ -47,4 +47,7 @@ int buffer_add(struct buffer *buffer, const void *data, size_t length);
 int buffer_print(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The field Date, of now. */
+int buffer_add_date(struct buffer *buffer);
+
 #define buffer_literal(buffer, text) buffer_add((buffer), (text), sizeof(text) - 1)

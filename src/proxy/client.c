@@ -2,6 +2,8 @@
  * state changes, so a pipelined request starts without another wait. */
 #include "proxy/client.h"
 
+#include "proxy/forwarded.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -33,6 +35,7 @@ struct client *client_new(struct worker *worker, int fd, const char *address)
     }
     client->worker = worker;
     client->peer = (struct peer){.kind = PEER_CLIENT, .fd = fd, .writable = true};
+    client->trusted = networks_hold(&worker->proxy->trusted, address);
     strncpy(client->address, address, sizeof(client->address) - 1);
     client->next = worker->clients;
     if (worker->clients)
@@ -131,6 +134,18 @@ struct text client_path(const struct client *client, const struct head *head)
     return path.length > 0 ? path : TEXT("/");
 }
 
+/* By which name and scheme the browser calls us, as far as is known. */
+static void name_client(struct client *client, const struct head *head, struct text authority)
+{
+    struct forwarded forwarded = {.secure = false};
+
+    if (client->trusted)
+        forwarded_read(head, &forwarded);
+    client->secure = forwarded.secure;
+    client->authority_length = (uint16_t)forwarded_authority(
+        &forwarded, authority, client->worker->proxy->domain, client->authority);
+}
+
 /* Our own bound on the target's forms; sets the authority, which an absolute target overrules. */
 static int take_authority(struct client *client, const struct head *head)
 {
@@ -151,9 +166,7 @@ static int take_authority(struct client *client, const struct head *head)
     } else if (target.data[0] == '*' && !text_is(head->method, TEXT("OPTIONS"))) {
         return -EPROTO;
     }
-    memcpy(client->authority, authority.data, authority.length);
-    client->authority[authority.length] = '\0';
-    client->authority_length = (uint16_t)authority.length;
+    name_client(client, head, authority);
     return 0;
 }
 
@@ -183,7 +196,7 @@ static void begin_request(struct client *client, const struct head *head)
     client->is_head = text_is(head->method, TEXT("HEAD"));
     client->navigation = is_navigation(head);
     client->has_body = head->body == BODY_CHUNKED || head->content_length > 0;
-    client->wants_upgrade = head->upgrade && !client->has_body;
+    client->wants_upgrade = head_upgrades(head);
     client->idempotent = is_idempotent(head->method);
     client->old = head->minor == 0;
     client->keep_alive = head->keep_alive && !atomic_load(&client->worker->proxy->draining);

@@ -42,6 +42,8 @@ struct client {
     bool is_head, navigation, wants_upgrade, idempotent, old; /* old: HTTP/1.0 */
     bool keep_alive;
     bool has_body;
+    bool trusted;     /* a proxy in front of us, whose X-Forwarded-* fields count */
+    bool secure;      /* the browser speaks https, to us or to that proxy */
     bool head_kept;   /* its bytes are still at the front of `in` */
     bool other_tried; /* the second address family was */
     bool for_status;  /* asks for the status document */
@@ -53,6 +55,7 @@ struct client {
     size_t lingered;                      /* bytes read away since LINGER began */
     int64_t waiting_since, refused_since; /* ms, 0: not */
     struct target target;
+    struct origin origin;
     struct flow up, down;
     bool upstream_keeps; /* the dev server's connection may serve another request */
     uint16_t authority_length;

@@ -4,6 +4,8 @@
  * client's connection is cut, so that it can tell that the response is incomplete. */
 #include "proxy/client.h"
 
+#include "proxy/forwarded.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -13,9 +15,24 @@ static void names_of(const struct client *client, struct exchange_names *ret_nam
         .authority = {client->authority, client->authority_length},
         .domain = client->worker->proxy->domain,
         .target = &client->target,
+        .secure = client->secure,
         .port = client->port,
+        .service_port = sandbox_view(client->site->sandbox).port,
         .client = client->address,
+        .origin = client->origin,
     };
+}
+
+/* What only the request's head tells. */
+static void take_names(struct client *client, const struct head *head, struct exchange_names *names)
+{
+    struct forwarded forwarded;
+
+    client->origin = origin_of(head_get(head, NAME_ORIGIN), names);
+    if (!client->trusted)
+        return;
+    forwarded_read(head, &forwarded);
+    names->forwarded_for = forwarded.addresses;
 }
 
 /* The head stays in `in` as long as the request may have to be sent again, which one with a body
@@ -38,6 +55,8 @@ void exchange_start(struct client *client)
 
     dispatch_unpark(client);
     names_of(client, &names);
+    if (head)
+        take_names(client, head, &names);
     int r = head ? buffer_hold(&client->worker->buffers, &upstream->peer.out) : -EPROTO;
     r = r < 0 ? r : rewrite_request(&upstream->peer.out, head, client_path(client, head), &names);
     if (r < 0) {

@@ -14,8 +14,12 @@ static const struct {
 } known_fields[] = {
     {TEXT("accept"), NAME_ACCEPT},
     {TEXT("access-control-allow-origin"), NAME_ALLOW_ORIGIN},
+    {TEXT("timing-allow-origin"), NAME_ALLOW_ORIGIN},
+    {TEXT("clear-site-data"), NAME_SITE_WIDE},
+    {TEXT("service-worker-allowed"), NAME_SITE_WIDE},
     {TEXT("connection"), NAME_CONNECTION},
     {TEXT("content-length"), NAME_CONTENT_LENGTH},
+    {TEXT("date"), NAME_DATE},
     {TEXT("forwarded"), NAME_FORWARDED},
     {TEXT("x-forwarded-for"), NAME_FORWARDED},
     {TEXT("x-forwarded-host"), NAME_FORWARDED},
@@ -27,16 +31,21 @@ static const struct {
     {TEXT("x-forwarded-ssl"), NAME_FORWARDED},
     {TEXT("x-original-host"), NAME_FORWARDED},
     {TEXT("x-real-ip"), NAME_FORWARDED},
+    {TEXT("alt-svc"), NAME_HOP},
+    {TEXT("http2-settings"), NAME_HOP},
     {TEXT("keep-alive"), NAME_HOP},
     {TEXT("proxy-authenticate"), NAME_HOP},
     {TEXT("proxy-authorization"), NAME_HOP},
     {TEXT("proxy-connection"), NAME_HOP},
     {TEXT("te"), NAME_HOP},
     {TEXT("host"), NAME_HOST},
+    {TEXT("content-location"), NAME_LOCATION},
     {TEXT("location"), NAME_LOCATION},
     {TEXT("origin"), NAME_ORIGIN},
     {TEXT("referer"), NAME_REFERER},
+    {TEXT("refresh"), NAME_REFRESH},
     {TEXT("sec-fetch-mode"), NAME_FETCH_MODE},
+    {TEXT("set-cookie"), NAME_SET_COOKIE},
     {TEXT("transfer-encoding"), NAME_TRANSFER_ENCODING},
     {TEXT("upgrade"), NAME_UPGRADE},
 };
@@ -86,20 +95,6 @@ static bool is_value(struct text text)
     return true;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct text trim(struct text text)
-{
-    while (text.length > 0 && is_space(text.data[0]))
-        text = (struct text){text.data + 1, text.length - 1};
-    while (text.length > 0 && is_space(text.data[text.length - 1]))
-        text.length--;
-    return text;
-}
-
 int head_length(const char *text, size_t length, size_t seen)
 {
     /* An empty line behind a bare LF ends the search too: the peer waits for its refusal. */
@@ -132,12 +127,13 @@ static int parse_field(struct text line, struct head_field *ret_field, struct he
 {
     const char *colon = memchr(line.data, ':', line.length);
 
-    if (is_space(line.data[0]))
+    if (text_is_space(line.data[0]))
         return malformed(error, "A header line is folded.");
     if (!colon)
         return malformed(error, "A header line has no colon.");
     ret_field->name = (struct text){line.data, (size_t)(colon - line.data)};
-    ret_field->value = trim((struct text){colon + 1, line.length - ret_field->name.length - 1});
+    ret_field->value =
+        text_trim((struct text){colon + 1, line.length - ret_field->name.length - 1});
     if (!is_token(ret_field->name))
         return malformed(error, "A header name holds a character that is not allowed.");
     if (!is_value(ret_field->value))
@@ -168,7 +164,7 @@ bool list_holds(struct text list, struct text token)
     while (list.length > 0) {
         const char *comma = memchr(list.data, ',', list.length);
         size_t n = comma ? (size_t)(comma - list.data) : list.length;
-        if (text_is_case(trim((struct text){list.data, n}), token))
+        if (text_is_case(text_trim((struct text){list.data, n}), token))
             return true;
         n += comma ? 1 : 0;
         list = (struct text){list.data + n, list.length - n};

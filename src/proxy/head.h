@@ -13,18 +13,23 @@
 enum field_name {
     NAME_OTHER,
     NAME_ACCEPT,
-    NAME_ALLOW_ORIGIN,
+    NAME_ALLOW_ORIGIN, /* and Timing-Allow-Origin */
     NAME_CONNECTION,
     NAME_CONTENT_LENGTH,
+    NAME_DATE,
     NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP */
-    NAME_HOP,       /* any other hop-by-hop field */
+    NAME_HOP,       /* any other field for one connection or one origin alone */
     NAME_HOST,
-    NAME_LOCATION,
+    NAME_LOCATION, /* and Content-Location */
     NAME_ORIGIN,
     NAME_REFERER,
+    NAME_REFRESH,
+    NAME_SET_COOKIE,
+    NAME_SITE_WIDE, /* rules over all paths of a host */
     NAME_FETCH_MODE,
     NAME_TRANSFER_ENCODING,
     NAME_UPGRADE,
+    NAME_COUNT,
 };
 
 struct head_field {
@@ -65,6 +70,12 @@ int head_parse_response(struct text text, struct head *ret_head, struct head_err
 /* Whether a line of trailers, or several, are well formed and carry nothing that frames or routes.
  * `text` ends with the empty line. */
 int trailers_check(struct text text);
+
+/* Whether the request goes on as an upgrade: one with a body does not. */
+static inline bool head_upgrades(const struct head *head)
+{
+    return head->upgrade && head->body != BODY_CHUNKED && head->content_length == 0;
+}
 
 /* The value of the first such field; length 0 if absent. */
 struct text head_get(const struct head *head, enum field_name name);

@@ -22,6 +22,10 @@ static inline bool text_is(struct text a, struct text b)
 
 bool text_is_case(struct text a, struct text b);
 
+/* Space or tab; without those around it. */
+bool text_is_space(char c);
+struct text text_trim(struct text text);
+
 struct target {
     char id[SANDBOX_ID_LENGTH + 1];
     uint16_t port;        /* 0: the sandbox's dev server, whatever its port is */

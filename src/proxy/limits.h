@@ -5,6 +5,7 @@
 #define TARGET_MAX       16384u /* bytes of a request target */
 #define FIELDS_MAX       256u   /* header fields of one head */
 #define AUTHORITY_MAX    300u   /* bytes of host:port, bracketed literals included */
+#define FORWARDED_FOR_MAX 1024u /* bytes of the list that proxies in front of us give */
 #define TRAILERS_MAX     8192u
 #define CHUNK_LINE_MAX   256u   /* size and extensions of a chunk */
 #define INTERIM_MAX      32u    /* 1xx responses before the final one */

@@ -117,6 +117,9 @@ static int run(struct proxy *proxy, struct error *err)
         return r;
     set_log_level(&proxy->config);
     proxy->domain = (struct text){proxy->config.proxy_domain, strlen(proxy->config.proxy_domain)};
+    r = networks_parse(proxy->config.proxy_trusted_proxies, &proxy->trusted);
+    if (r < 0)
+        return error_sys(err, r, "reading proxy.trusted_proxies");
     r = take_listeners(proxy, err);
     if (r == 0 && routes_init(&proxy->routes) < 0)
         r = error_set(err, ENOMEM, "setting up the table of routes");

@@ -170,6 +170,7 @@ static int add_head(struct buffer *out, int status, int retry_after, bool keep_a
                          "X-Content-Type-Options: nosniff\r\n",
                          status, page_reason(status));
 
+    r = r < 0 ? r : buffer_add_date(out);
     if (r == 0 && retry_after > 0)
         r = buffer_print(out, "Retry-After: %d\r\n", retry_after);
     if (r == 0 && status == 405)

@@ -29,7 +29,7 @@ static void find_places(const struct client *client, struct places *places)
         return;
     }
     snprintf(places->poll, sizeof(places->poll), "/.auracode/status");
-    snprintf(places->prefix, sizeof(places->prefix), "http://");
+    snprintf(places->prefix, sizeof(places->prefix), client->secure ? "https://" : "http://");
     snprintf(places->suffix, sizeof(places->suffix), "-%s.%.*s%s/", target->id, (int)domain->length,
              domain->data, colon ? colon : "");
 }

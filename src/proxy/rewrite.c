@@ -1,127 +1,107 @@
 /* Theory of operation: the dev server must believe that a browser talks to localhost:PORT, since
  * that is what it and its plugins check; the public name travels in X-Forwarded-* and Forwarded.
- * On the way back, URLs that name localhost:PORT are turned into the public name again. */
+ * On the way back, what names localhost:PORT is turned into the public name again (names.h). Each
+ * field that is known by name has a writer in a table; all others pass. */
 #include "proxy/rewrite.h"
+
+#include "base/cleanup.h"
+#include "proxy/set-cookie.h"
 
 #include <errno.h>
 #include <string.h>
-
-/* A URL split into scheme://authority and the rest. */
-struct url {
-    struct text authority;
-    struct text rest; /* "" or beginning with / or ? */
-};
-
-static bool split_url(struct text text, struct url *ret_url)
-{
-    static const struct text schemes[] = {TEXT("http://"), TEXT("https://"), TEXT("ws://"),
-                                          TEXT("wss://")};
-
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        size_t n = schemes[i].length;
-        if (text.length <= n || !text_is_case((struct text){text.data, n}, schemes[i]))
-            continue;
-        size_t end = n;
-        while (end < text.length && !strchr("/?#", text.data[end]))
-            end++;
-        ret_url->authority = (struct text){text.data + n, end - n};
-        ret_url->rest = (struct text){text.data + end, text.length - end};
-        return true;
-    }
-    return false;
-}
-
-/* Which port of our sandbox a public URL names; 0 if it is none of ours. Drops the path-form prefix
- * from its rest. */
-static uint16_t public_port(struct url *url, const struct exchange_names *names)
-{
-    struct target other;
-
-    if (authority_check(url->authority) < 0)
-        return 0;
-    if (target_from_authority(url->authority, names->domain, &other)) {
-        if (strcmp(other.id, names->target->id) != 0)
-            return 0;
-        return other.port > 0 ? other.port : names->port;
-    }
-    if (names->target->path_prefix == 0 || !text_is_case(url->authority, names->authority))
-        return 0;
-    if (!target_from_path(url->rest, &other) || strcmp(other.id, names->target->id) != 0) {
-        url->rest = TEXT("");
-        return names->port;
-    }
-    url->rest.data += other.path_prefix;
-    url->rest.length -= other.path_prefix;
-    return other.port;
-}
+#include <time.h>
 
 static int add_text(struct buffer *out, struct text text)
 {
     return buffer_add(out, text.data, text.length);
 }
 
-static int add_field(struct buffer *out, const struct head_field *field)
+/* A field's value for the next hop. */
+typedef int (*value_fn)(struct buffer *out, struct text value, const struct exchange_names *names);
+
+static int add_field(struct buffer *out, const struct head_field *field, value_fn value,
+                     const struct exchange_names *names)
 {
     int r = add_text(out, field->name);
 
     r = r < 0 ? r : buffer_literal(out, ": ");
-    r = r < 0 ? r : add_text(out, field->value);
+    r = r < 0 ? r : value ? value(out, field->value, names) : add_text(out, field->value);
     return r < 0 ? r : buffer_literal(out, "\r\n");
 }
 
-static int add_local_url(struct buffer *out, const struct head_field *field,
-                         const struct exchange_names *names)
-{
-    struct url url;
-    uint16_t port = split_url(field->value, &url) ? public_port(&url, names) : 0;
-
-    if (port == 0)
-        return add_field(out, field);
-    int r = add_text(out, field->name);
-    r = r < 0 ? r : buffer_print(out, ": http://localhost:%u", port);
-    if (field->id == NAME_REFERER)
-        r = r < 0 ? r : add_text(out, url.rest.length > 0 ? url.rest : TEXT("/"));
-    return r < 0 ? r : buffer_literal(out, "\r\n");
-}
-
+/* Host and framing are written anew, whatever Connection says of them. */
 static bool dropped(const struct head *head, const struct head_field *field)
 {
     switch (field->id) {
     case NAME_CONNECTION:
     case NAME_CONTENT_LENGTH:
     case NAME_HOP:
+    case NAME_HOST:
     case NAME_TRANSFER_ENCODING:
     case NAME_UPGRADE:
         return true;
-    case NAME_OTHER:
-        return head_nominated(head, field->name);
     default:
-        return false;
+        return head_nominated(head, field->name);
     }
+}
+
+static int add_local_origin(struct buffer *out, struct text value,
+                            const struct exchange_names *names)
+{
+    return names_add_local(out, value, true, names);
+}
+
+static int add_local_url(struct buffer *out, struct text value, const struct exchange_names *names)
+{
+    return names_add_local(out, value, false, names);
 }
 
 static int add_request_field(struct buffer *out, const struct head *head,
                              const struct head_field *field, const struct exchange_names *names)
 {
-    if (field->id == NAME_HOST || field->id == NAME_FORWARDED || dropped(head, field))
+    static const value_fn writers[NAME_COUNT] = {
+        [NAME_ORIGIN] = add_local_origin,
+        [NAME_REFERER] = add_local_url,
+    };
+
+    if (field->id == NAME_FORWARDED || dropped(head, field))
         return 0;
-    if (field->id == NAME_ORIGIN || field->id == NAME_REFERER)
-        return add_local_url(out, field, names);
-    return add_field(out, field);
+    return add_field(out, field, writers[field->id], names);
+}
+
+/* Forwarded's `for`: the browser's address, in brackets if it is one of IPv6. */
+static int add_forwarded_for(struct buffer *out, const struct exchange_names *names)
+{
+    struct text list = names->forwarded_for;
+    const char *comma = memchr(list.data ? list.data : "", ',', list.length);
+    size_t length = comma ? (size_t)(comma - list.data) : list.length;
+    struct text first = text_trim((struct text){list.data, length});
+
+    if (first.length == 0)
+        first = (struct text){names->client, strlen(names->client)};
+    bool bare_v6 = first.data[0] != '[' && memchr(first.data, ':', first.length) &&
+                   !memchr(first.data, '.', first.length);
+    return buffer_print(out, "Forwarded: for=\"%s%.*s%s\"", bare_v6 ? "[" : "", (int)first.length,
+                        first.data, bare_v6 ? "]" : "");
 }
 
 static int add_forwarded(struct buffer *out, const struct exchange_names *names)
 {
-    bool v6 = strchr(names->client, ':') != NULL;
+    const char *scheme = names->secure ? "https" : "http";
+    const struct target *target = names->target;
+    struct text list = names->forwarded_for;
     int length = (int)names->authority.length;
     const char *authority = names->authority.data;
+    int r = buffer_print(out,
+                         "X-Forwarded-Host: %.*s\r\nX-Forwarded-Proto: %s\r\n"
+                         "X-Forwarded-For: %.*s%s%s\r\n",
+                         length, authority, scheme, (int)list.length, list.data ? list.data : "",
+                         list.length > 0 ? ", " : "", names->client);
 
-    return buffer_print(out,
-                        "X-Forwarded-Host: %.*s\r\nX-Forwarded-Proto: http\r\n"
-                        "X-Forwarded-For: %s\r\n"
-                        "Forwarded: for=\"%s%s%s\";host=\"%.*s\";proto=http\r\n",
-                        length, authority, names->client, v6 ? "[" : "", names->client,
-                        v6 ? "]" : "", length, authority);
+    if (r == 0 && target->path_prefix > 0)
+        r = buffer_print(out, "X-Forwarded-Prefix: /p/%s/%u\r\n", target->id, target->port);
+    r = r < 0 ? r : add_forwarded_for(out, names);
+    return r < 0 ? r : buffer_print(out, ";host=\"%.*s\";proto=%s\r\n", length, authority, scheme);
 }
 
 static int add_body_framing(struct buffer *out, const struct head *head)
@@ -145,99 +125,71 @@ int rewrite_request(struct buffer *out, const struct head *head, struct text pat
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_request_field(out, head, &head->fields[i], names);
     r = r < 0 ? r : add_forwarded(out, names);
+    r = r < 0 ? r : buffer_print(out, "Via: 1.%d auracode\r\n", head->minor);
     r = r < 0 ? r : add_body_framing(out, head);
-    if (r == 0 && head->upgrade && head->body == BODY_NONE)
+    if (r == 0 && head_upgrades(head))
         r = buffer_literal(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     return r < 0 ? r : buffer_literal(out, "\r\n");
 }
 
-/* The port if the authority is one of the dev server's own names; else 0. */
-static uint16_t local_port(struct text authority)
+/* Refresh: SECONDS; url=URL, the URL perhaps in quotes. */
+static int add_refresh(struct buffer *out, struct text value, const struct exchange_names *names)
 {
-    static const struct text names[] = {TEXT("localhost"), TEXT("127.0.0.1"), TEXT("[::1]")};
-    uint32_t port = 0;
+    static const struct text key = TEXT("url=");
+    size_t at = 0;
 
-    int n = authority_check(authority);
-    for (size_t i = 0; n > 0 && i < sizeof(names) / sizeof(names[0]); i++) {
-        if (!text_is_case((struct text){authority.data, (size_t)n}, names[i]))
-            continue;
-        if ((size_t)n == authority.length)
-            return 80;
-        for (size_t at = (size_t)n + 1; at < authority.length; at++)
-            port = port * 10 + (uint32_t)(authority.data[at] - '0');
-    }
-    return (uint16_t)port;
-}
-
-static struct text port_suffix(struct text authority)
-{
-    int n = authority_check(authority);
-
-    return n < 0 ? TEXT("") : (struct text){authority.data + n, authority.length - (size_t)n};
-}
-
-/* http://PUBLIC that leads to this port of the sandbox, without a path (path form: its prefix). */
-static int add_public_origin(struct buffer *out, uint16_t port, const struct exchange_names *names)
-{
-    const struct target *target = names->target;
-    int r = buffer_literal(out, "http://");
-
-    if (r < 0)
-        return r;
-    if (target->path_prefix > 0) {
-        r = add_text(out, names->authority);
-        return r < 0 ? r : buffer_print(out, "/p/%s/%u", target->id, port);
-    }
-    if (port == names->port)
-        return add_text(out, names->authority);
-    struct text suffix = port_suffix(names->authority);
-    return buffer_print(out, "%u-%s.%.*s%.*s", port, target->id, (int)names->domain.length,
-                        names->domain.data, (int)suffix.length, suffix.data);
-}
-
-static int add_location(struct buffer *out, const struct head_field *field,
-                        const struct exchange_names *names)
-{
-    const struct target *target = names->target;
-    struct text value = field->value;
-    struct url url = {.rest = value};
-    uint16_t port = split_url(value, &url) ? local_port(url.authority) : 0;
-
-    int r = add_text(out, field->name);
-    r = r < 0 ? r : buffer_literal(out, ": ");
-    if (r == 0 && port > 0)
-        r = add_public_origin(out, port, names);
-    else if (r == 0 && target->path_prefix > 0 && value.length > 0 && value.data[0] == '/' &&
-             !(value.length > 1 && value.data[1] == '/'))
-        r = buffer_print(out, "/p/%s/%u", target->id, names->port);
-    r = r < 0 ? r : add_text(out, port > 0 ? url.rest : value);
-    return r < 0 ? r : buffer_literal(out, "\r\n");
+    while (at + key.length <= value.length &&
+           !text_is_case((struct text){value.data + at, key.length}, key))
+        at++;
+    if (at + key.length >= value.length)
+        return add_text(out, value);
+    at += key.length;
+    char quote = value.data[at] == '"' || value.data[at] == '\'' ? value.data[at] : '\0';
+    at += quote != '\0';
+    struct text url = {value.data + at, value.length - at};
+    const char *end = quote ? memchr(url.data, quote, url.length) : NULL;
+    if (end)
+        url.length = (size_t)(end - url.data);
+    int r = buffer_add(out, value.data, at);
+    r = r < 0 ? r : names_add_public(out, url, names);
+    return r < 0 ? r : buffer_add(out, url.data + url.length, value.length - at - url.length);
 }
 
 static int add_allow_origin(struct buffer *out, const struct head_field *field,
                             const struct exchange_names *names)
 {
-    struct url url;
-    uint16_t port = split_url(field->value, &url) ? local_port(url.authority) : 0;
-
-    if (port == 0 || names->target->path_prefix > 0)
-        return add_field(out, field);
+    bool varies = false;
     int r = add_text(out, field->name);
+
     r = r < 0 ? r : buffer_literal(out, ": ");
-    r = r < 0 ? r : add_public_origin(out, port, names);
-    return r < 0 ? r : buffer_literal(out, "\r\n");
+    r = r < 0 ? r : names_add_allowed_origin(out, field->value, names, &varies);
+    r = r < 0 ? r : buffer_literal(out, "\r\n");
+    return r < 0 || !varies ? r : buffer_literal(out, "Vary: Origin\r\n");
 }
 
 static int add_response_field(struct buffer *out, const struct head *head,
                               const struct head_field *field, const struct exchange_names *names)
 {
+    static const value_fn writers[NAME_COUNT] = {
+        [NAME_LOCATION] = names_add_public,
+        [NAME_REFRESH] = add_refresh,
+        [NAME_SET_COOKIE] = set_cookie_add,
+    };
+
     if (dropped(head, field))
         return 0;
-    if (field->id == NAME_LOCATION)
-        return add_location(out, field, names);
+    /* All previews share the host of the path form: none may rule over the others there. */
+    if (field->id == NAME_SITE_WIDE && names->target->path_prefix > 0)
+        return 0;
     if (field->id == NAME_ALLOW_ORIGIN)
         return add_allow_origin(out, field, names);
-    return add_field(out, field);
+    return add_field(out, field, writers[field->id], names);
+}
+
+/* RFC 9110, 6.6.1: who has a clock dates a response that has no date. */
+static int add_date(struct buffer *out, const struct head *head)
+{
+    return head->status < 200 || head_get(head, NAME_DATE).length > 0 ? 0 : buffer_add_date(out);
 }
 
 static int add_response_framing(struct buffer *out, const struct head *head,
@@ -266,6 +218,7 @@ int rewrite_response(struct buffer *out, const struct head *head, const struct r
 
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_response_field(out, head, &head->fields[i], names);
+    r = r < 0 ? r : add_date(out, head);
     r = r < 0 ? r : add_response_framing(out, head, form);
     return r < 0 ? r : buffer_literal(out, "\r\n");
 }

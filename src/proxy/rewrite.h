@@ -1,17 +1,7 @@
 /* Heads as the next hop gets them: written anew from what was understood, never copied whole. */
 #pragma once
 
-#include "proxy/buffer.h"
-#include "proxy/head.h"
-
-/* What both directions need to know about the exchange. */
-struct exchange_names {
-    struct text authority; /* by which the client calls us, host[:port] */
-    struct text domain;    /* [proxy] domain */
-    const struct target *target;
-    uint16_t port;      /* of the dev server */
-    const char *client; /* numeric address of the client */
-};
+#include "proxy/names.h"
 
 /* `path` is the request target without its path-form prefix, beginning with '/' (or "*").
  * 0 or -ENOSPC. */

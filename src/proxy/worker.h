@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/config.h"
+#include "base/networks.h"
 #include "proxy/head.h"
 #include "proxy/peer.h"
 #include "proxy/route.h"
@@ -21,6 +22,7 @@ struct site;
 struct proxy {
     struct config config;
     struct text domain;
+    struct networks trusted; /* proxies in front of us */
     struct routes routes;
     struct certificate_store certificates;
     struct worker *workers;

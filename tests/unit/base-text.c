@@ -3,6 +3,7 @@
 #include "base/config.h"
 #include "base/fields.h"
 #include "base/id.h"
+#include "base/networks.h"
 #include "base/spec.h"
 #include "base/str.h"
 
@@ -239,9 +240,40 @@ static void test_keyed_number(void **state)
     assert_int_equal(keyed_number("max 123456789012345678901234567890\n", "max"), -1);
 }
 
+static void networks(void **state)
+{
+    static const char *const bad[] = {"localhost", "10.0.0.0/33", "10.0.0.0/",
+                                      "::1/129",   "1.2.3.4/-1",  "10.0.0.0/8/8"};
+    static const struct {
+        const char *list, *address;
+        bool held;
+    } cases[] = {
+        {"127.0.0.0/8, ::1", "127.9.9.9", true},
+        {"127.0.0.0/8, ::1", "::1", true},
+        {"127.0.0.0/8 ::1", "128.0.0.1", false},
+        {"10.1.2.128/25", "10.1.2.129", true},
+        {"10.1.2.128/25", "10.1.2.127", false},
+        {"fd00::/8", "fdff::1", true},
+        {"0.0.0.0/0", "9.9.9.9", true},
+        {"0.0.0.0/0", "::1", false},
+        {"", "127.0.0.1", false},
+        {"127.0.0.1", "unknown", false},
+    };
+    struct networks list;
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTS(bad); i++)
+        assert_int_equal(networks_parse(bad[i], &list), -EINVAL);
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        assert_int_equal(networks_parse(cases[i].list, &list), 0);
+        assert_int_equal(networks_hold(&list, cases[i].address), cases[i].held);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(networks),
         cmocka_unit_test(test_keyed_number),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(sizes_know_their_units),

@@ -52,27 +52,28 @@ static void print_strings(const char *title, const json_t *list)
         printf("  %s\n", json_string_value(json_array_get(list, i)));
 }
 
-/* A string, or a group of them with a reason. */
+/* A string, or the strings of a group and its reason; ends the line. */
 static void print_group(const json_t *member, const char *key)
 {
     const json_t *strings = json_object_get(member, key);
 
-    if (json_is_string(member)) {
-        printf("  %s\n", json_string_value(member));
-        return;
-    }
-    printf("  ");
+    if (json_is_string(member))
+        printf(" %s", json_string_value(member));
     for (size_t i = 0; i < json_array_size(strings); i++)
-        printf("%s%s", i ? ", " : "", json_string_value(json_array_get(strings, i)));
-    printf(": %s\n", json_string_value(json_object_get(member, "reason")));
+        printf("%s %s", i ? "," : "", json_string_value(json_array_get(strings, i)));
+    if (strings)
+        printf(": %s", json_string_value(json_object_get(member, "reason")));
+    printf("\n");
 }
 
 static void print_groups(const char *title, const json_t *list, const char *key)
 {
     if (json_array_size(list) > 0)
         printf("%s:\n", title);
-    for (size_t i = 0; i < json_array_size(list); i++)
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        printf(" ");
         print_group(json_array_get(list, i), key);
+    }
 }
 
 /* Entries with names and a reason, each on one line. */
@@ -106,6 +107,43 @@ static void print_figures(const char *title, json_t *figures)
     }
 }
 
+/* PATH, ...: ACCESS, ...: reason */
+static void print_rules(const char *title, const json_t *rules)
+{
+    if (json_array_size(rules) > 0)
+        printf("%s:\n", title);
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        const json_t *rule = json_array_get(rules, i), *access = json_object_get(rule, "access");
+        printf("  ");
+        for (size_t n = 0; n < json_array_size(access); n++)
+            printf("%s%s", n ? ", " : "", json_string_value(json_array_get(access, n)));
+        printf(" below");
+        print_group(rule, "paths");
+    }
+}
+
+static void print_ports(const char *title, const json_t *ports)
+{
+    if (ports)
+        printf("%s:%s", title, json_array_size(ports) > 0 ? "" : " none");
+    for (size_t i = 0; i < json_array_size(ports); i++)
+        printf(" %lld", (long long)json_integer_value(json_array_get(ports, i)));
+    if (ports)
+        printf("\n");
+}
+
+static void print_landlock(const json_t *landlock)
+{
+    const json_t *tcp = json_object_get(landlock, "tcp");
+
+    print_rules("Landlock, everything in the sandbox", json_object_get(landlock, "sandbox"));
+    print_rules("Landlock, processes of the user besides", json_object_get(landlock, "user"));
+    print_strings("Landlock, out of reach outside of the sandbox",
+                  json_object_get(landlock, "scopes"));
+    print_ports("Landlock, TCP ports to listen on", json_object_get(tcp, "bind"));
+    print_ports("Landlock, TCP ports to connect to", json_object_get(tcp, "connect"));
+}
+
 int cmd_policy_show(struct cli *cli, char **args, int n_args)
 {
     struct error err = ERROR_NONE;
@@ -128,6 +166,7 @@ int cmd_policy_show(struct cli *cli, char **args, int n_args)
                   json_object_get(json_object_get(policy, "capabilities"), "init"));
     print_groups("masked paths", json_object_get(policy, "masked_paths"), "paths");
     print_groups("read-only paths", json_object_get(policy, "read_only_paths"), "paths");
+    print_landlock(json_object_get(policy, "landlock"));
     print_groups("system calls allowed (all others answer ENOSYS)",
                  json_object_get(seccomp, "allow"), "names");
     print_calls("denied with EPERM", json_object_get(seccomp, "deny"));

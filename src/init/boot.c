@@ -21,6 +21,7 @@ static const struct field boot_fields[] = {
     {"hostname", FIELD_STRING, offsetof(struct boot, hostname), .required = false},
     {"env", FIELD_STRING_MAP, offsetof(struct boot, env), .required = false},
     {"rlimits", FIELD_OBJECT, offsetof(struct boot, rlimits), .required = false},
+    {"landlock", FIELD_OBJECT, offsetof(struct boot, landlock), .required = false},
     {"egress", FIELD_STRING, offsetof(struct boot, egress), .required = false},
     {"log_bytes", FIELD_INT, offsetof(struct boot, log_bytes), .min = 262144, .max = 67108864},
     {"processes_max", FIELD_INT, offsetof(struct boot, processes_max), .min = 1, .max = 4096},

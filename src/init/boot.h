@@ -34,6 +34,7 @@ struct boot {
     int64_t log_bytes;     /* of one process, 256 KiB to 64 MiB */
     int64_t processes_max; /* live at once, 1 to 4096 */
     json_t *env, *rlimits;
+    json_t *landlock;  /* the policy's section (base/landlock.h, forker.h); NULL: none */
     json_t *image_env; /* /etc/environment of the image */
     struct sock_fprog filter;
 };

@@ -4,11 +4,13 @@
 #include "init/boot.h"
 #include "init/conn.h"
 #include "init/counters.h"
+#include "init/forker.h"
 #include "init/oom.h"
 #include "init/process-io.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,12 +72,16 @@ static int boot_up(struct error *err)
     int r = fill_stdio(err);
     if (r >= 0)
         r = boot_read(err);
+    if (r >= 0)
+        r = forker_confine(err);
     if (r < 0)
         return r;
     r = loop_open();
     if (r < 0)
         return error_sys(err, r, "epoll_create1");
     r = watch_signals(err);
+    if (r >= 0)
+        r = forker_start(err);
     if (r < 0)
         return r;
     r = conn_listen(BOOT_FD_LISTEN);
@@ -84,8 +90,9 @@ static int boot_up(struct error *err)
 
 static void report(const struct error *err)
 {
-    cleanup_json json_t *status =
-        err->err ? json_pack("{s:o}", "error", error_to_json(err)) : json_pack("{s:b}", "ready", 1);
+    cleanup_json json_t *status = err->err ? json_pack("{s:o}", "error", error_to_json(err))
+                                           : json_pack("{s:b, s:i}", "ready", 1, "landlock",
+                                                       boot.landlock ? landlock_abi() : 0);
     cleanup_free char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
 
     if (text) {

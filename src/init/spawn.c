@@ -2,12 +2,14 @@
  * target user, so that the program may reopen /dev/stdout and its terminal, and forks. The child
  * walks a fixed table of steps; what must still be allowed decides their order: limits and the OOM
  * score while it is root, securebits and the bounding set while it has CAP_SETPCAP, the folder as
- * the user, the seccomp program last of all. A socket that closes by itself when the program is
- * executed carries the listener of the seccomp program and the first step that failed. */
+ * the user, the seccomp program last of all. Landlock holds it already (forker.h). A socket that
+ * closes by itself when the program is executed carries the listener of the seccomp program and the
+ * first step that failed. */
 #include "init/spawn.h"
 
 #include "init/boot.h"
 #include "init/counters.h"
+#include "init/forker.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
@@ -278,9 +280,9 @@ static const struct {
     {"seccomp", step_seccomp},           {"execve", step_execute},
 };
 
-static void run_child(const struct child *child) __attribute__((noreturn));
-static void run_child(const struct child *child)
+static void run_child(void *context)
 {
+    const struct child *child = context;
     struct report report = {0, 0};
 
     for (size_t i = 0; i < ELEMENTS(steps); i++) {
@@ -437,13 +439,11 @@ static int fork_child(const struct spawn *what, const struct plumbing *plumbing,
     cleanup_close int ours = pair[0];
     child.report_fd = pair[1];
     memcpy(child.stdio, plumbing->theirs, sizeof(child.stdio));
-    pid_t pid = fork();
-    if (pid == 0)
-        run_child(&child);
-    int r = -errno;
+    pid_t pid = forker_fork(what->as_root, run_child, &child);
     close(child.report_fd);
     if (pid < 0)
-        return r == -EAGAIN || r == -ENOMEM ? limit_reached(-r, err) : error_sys(err, r, "fork");
+        return pid == -EAGAIN || pid == -ENOMEM ? limit_reached(-pid, err)
+                                                : error_sys(err, pid, "fork");
     spawned->pid = pid;
     return await_exec(pid, ours, what, &spawned->listener_fd, err);
 }

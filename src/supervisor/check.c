@@ -9,11 +9,11 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/landlock.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <nftables/libnftables.h>
 #include <pwd.h>
@@ -127,15 +127,14 @@ static enum verdict check_seccomp(const struct config *config, char *ret_detail,
 
 static enum verdict check_landlock(const struct config *config, char *ret_detail, size_t size)
 {
-    long abi =
-        syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
+    int abi = landlock_abi();
 
     (void)config;
-    if (abi < 0)
+    if (abi == 0)
         snprintf(ret_detail, size, "%s", strerror(errno));
     else
-        snprintf(ret_detail, size, "ABI %ld", abi);
-    return abi < 0 ? WARN : OK;
+        snprintf(ret_detail, size, "ABI %d: %s", abi, landlock_features(abi));
+    return abi == 0 ? WARN : OK;
 }
 
 /* Where the roots of the programs on the network are put together (jail.h). */

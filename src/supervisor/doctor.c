@@ -9,12 +9,12 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/landlock.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/landlock.h>
 #include <nftables/libnftables.h>
 #include <stdarg.h>
 #include <string.h>
@@ -222,6 +222,26 @@ static bool test_init(struct supervisor *supervisor, const struct sandbox *sandb
     return false;
 }
 
+/* What the init said of itself before anything of the sandbox ran. */
+static bool test_landlock(struct supervisor *supervisor, const struct sandbox *sandbox,
+                          char *ret_fault, size_t size)
+{
+    (void)supervisor;
+    if (sandbox->landlock == 0)
+        snprintf(ret_fault, size, "it was started without, by its policy `%s` or its kernel",
+                 json_string_value(json_object_get(sandbox->spec, "policy")));
+    return sandbox->landlock > 0;
+}
+
+static void check_sandbox_landlock(struct supervisor *supervisor, struct finding *finding)
+{
+    char good[128];
+
+    snprintf(good, sizeof(good), "under the policy's rules for %s",
+             landlock_features(landlock_abi()));
+    check_sandboxes(supervisor, finding, test_landlock, good);
+}
+
 static void check_namespaces(struct supervisor *supervisor, struct finding *finding)
 {
     check_sandboxes(supervisor, finding, test_namespaces,
@@ -349,14 +369,13 @@ static void check_egress(struct supervisor *supervisor, struct finding *finding)
 
 static void check_landlock(struct supervisor *supervisor, struct finding *finding)
 {
-    long abi =
-        syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
+    int abi = landlock_abi();
 
     (void)supervisor;
-    if (abi < 0)
+    if (abi == 0)
         report(finding, ABSENT, "the kernel says: %s", strerror(errno));
     else
-        report(finding, ACTIVE, "offered, ABI %ld", abi);
+        report(finding, ACTIVE, "offered, ABI %d: %s", abi, landlock_features(abi));
 }
 
 static void check_lsm(struct supervisor *supervisor, struct finding *finding)
@@ -394,6 +413,8 @@ static const struct {
     {"auracoded", check_supervisor, "restart auracoded; see its log", true},
     {"sandbox namespaces", check_namespaces, "restart the sandbox", true},
     {"sandbox init", check_inits, "restart the sandbox", true},
+    {"sandbox landlock", check_sandbox_landlock,
+     "use a policy with a landlock section, and restart the sandbox", false},
     {"limit disk", check_disks,
      "recreate sandboxes that have none; see auracoded --check for new ones", true},
     {"egress filter", check_egress, "restart auracoded, which makes the table anew", true},

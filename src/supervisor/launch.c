@@ -99,10 +99,11 @@ static json_t *boot_config(const struct sandbox *sandbox, const struct policy *p
 {
     const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
 
-    return json_pack("{s:s, s:i, s:s, s:o, s:o, s:s, s:I, s:i}", "sandbox", sandbox->id,
+    return json_pack("{s:s, s:i, s:s, s:o, s:o, s:s, s:I, s:i, s:O*}", "sandbox", sandbox->id,
                      "generation", (int)sandbox->generation, "hostname", sandbox->id, "env",
                      boot_environment(sandbox), "rlimits", boot_rlimits(policy), "egress", egress,
-                     "log_bytes", (json_int_t)sandbox->limits.log, "processes_max", 256);
+                     "log_bytes", (json_int_t)sandbox->limits.log, "processes_max", 256, "landlock",
+                     policy->landlock);
 }
 
 static int make_boot_fd(const struct sandbox *sandbox, const struct policy *policy,

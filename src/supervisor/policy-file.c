@@ -4,6 +4,7 @@
 
 #include "supervisor/capabilities.h"
 #include "supervisor/grouped.h"
+#include "supervisor/landlock-profile.h"
 #include "supervisor/seccomp-profile.h"
 
 #include "base/cleanup.h"
@@ -29,6 +30,7 @@ static const struct field policy_fields[] = {
     {"capabilities", FIELD_OBJECT, AT(capabilities), 0, 0, false, NULL},
     {"masked_paths", FIELD_ARRAY, AT(masked_paths), 0, PATHS_MAX, false, NULL},
     {"read_only_paths", FIELD_ARRAY, AT(read_only_paths), 0, PATHS_MAX, false, NULL},
+    {"landlock", FIELD_OBJECT, AT(landlock), 0, 0, false, NULL},
     {"rlimits", FIELD_OBJECT, AT(rlimits), 0, 0, false, NULL},
     {"limits", FIELD_OBJECT, AT(limits), 0, 0, false, NULL},
     {"egress", FIELD_CHOICE, AT(egress), 0, 0, false, egress_choices},
@@ -155,6 +157,8 @@ int policy_file_decode(const json_t *file, struct policy_file *ret_decoded, stru
         r = check_paths(decoded.masked_paths, "masked_paths", err);
     if (r == 0)
         r = check_paths(decoded.read_only_paths, "read_only_paths", err);
+    if (r == 0)
+        r = landlock_profile_check(decoded.landlock, err);
     if (r == 0)
         r = check_rlimits(decoded.rlimits, err);
     if (r == 0)

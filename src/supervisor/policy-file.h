@@ -8,7 +8,7 @@
 
 struct policy_file {
     const char *name, *description, *extends, *egress, *comment;
-    json_t *seccomp, *capabilities, *masked_paths, *read_only_paths, *rlimits, *limits;
+    json_t *seccomp, *capabilities, *masked_paths, *read_only_paths, *rlimits, *limits, *landlock;
 };
 
 /* Checks everything that needs no other file; the error's field is the whole path of what is wrong

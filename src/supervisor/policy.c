@@ -123,6 +123,7 @@ static int fill(struct policy *policy, struct error *err)
     policy->masked_paths = file.masked_paths;
     policy->read_only_paths = file.read_only_paths;
     policy->rlimits = file.rlimits;
+    policy->landlock = file.landlock;
     policy->limits = policy_file_limits(&file);
     policy->egress = file.egress;
     policy->init_capabilities = capabilities_of_init(file.capabilities);

@@ -4,10 +4,13 @@
  * A file has "name" (that of the file), "description", "seccomp" (seccomp-profile.h) and may have
  *   "extends"          name of the policy that it builds on (policy-merge.h)
  *   "capabilities"     of the init, below a ceiling (capabilities.h)
- *   "masked_paths"     paths below /proc or /sys that are covered, singly or in groups with a
- * reason (grouped.h): files by /dev/null, folders by an empty file system; one that the kernel does
- * not have is no error "read_only_paths"  the same, mounted read-only "rlimits"          of project
- * processes: nofile, nproc, core, stack, fsize, memlock (numbers; as setrlimit(2) counts each)
+ *   "masked_paths"     paths below /proc or /sys that are covered, files by /dev/null, folders by
+ *                      an empty file system; singly or in groups with a reason (grouped.h). One
+ *                      that the kernel does not have is no error
+ *   "read_only_paths"  the same, mounted read-only
+ *   "landlock"         what the init puts on itself and on processes (landlock-profile.h)
+ *   "rlimits"          of project processes: nofile, nproc, core, stack, fsize, memlock (numbers;
+ *                      as setrlimit(2) counts each)
  *   "limits", "egress" as a request to create a sandbox has them: they hold where the request is
  *                      silent, and go before the configuration's
  * and "comment" in every object. */
@@ -26,8 +29,8 @@ struct policy {
     char name[65];
     int program_fd; /* compiled seccomp program, sealed memfd */
     json_t *file;   /* with everything that it extends; what follows points into it */
-    json_t *masked_paths, *read_only_paths, *rlimits; /* NULL where absent */
-    const char *egress;                               /* NULL where absent */
+    json_t *masked_paths, *read_only_paths, *rlimits, *landlock; /* NULL where absent */
+    const char *egress;                                          /* NULL where absent */
     json_t *limits;             /* owned; without comments; NULL where absent */
     uint64_t init_capabilities; /* mask of what the init keeps */
 };

@@ -35,10 +35,10 @@ int sandbox_save_config(const struct sandbox *sandbox, struct error *err)
 int sandbox_save_state(const struct sandbox *sandbox, struct error *err)
 {
     cleanup_json json_t *state = json_pack(
-        "{s:s, s:o, s:i, s:i, s:I, s:I}", "state", sandbox_state_name(sandbox->state), "cause",
-        cause_to_json(&sandbox->cause), "generation", (int)sandbox->generation, "init_pid",
-        (int)sandbox->init_pid, "init_start_time", (json_int_t)sandbox->init_start_time,
-        "started_at", (json_int_t)sandbox->started_at);
+        "{s:s, s:o, s:i, s:i, s:i, s:I, s:I}", "state", sandbox_state_name(sandbox->state), "cause",
+        cause_to_json(&sandbox->cause), "generation", (int)sandbox->generation, "landlock",
+        sandbox->landlock, "init_pid", (int)sandbox->init_pid, "init_start_time",
+        (json_int_t)sandbox->init_start_time, "started_at", (json_int_t)sandbox->started_at);
 
     if (!state)
         return error_oom(err);
@@ -135,6 +135,7 @@ static void read_state(struct sandbox *sandbox)
     sandbox->state = state_from_name(json_string_value(json_object_get(file, "state")));
     cause_from_json(&sandbox->cause, json_object_get(file, "cause"));
     sandbox->generation = (unsigned int)json_integer_value(json_object_get(file, "generation"));
+    sandbox->landlock = (int)json_integer_value(json_object_get(file, "landlock"));
     sandbox->init_pid = (pid_t)json_integer_value(json_object_get(file, "init_pid"));
     sandbox->init_start_time =
         (uint64_t)json_integer_value(json_object_get(file, "init_start_time"));

@@ -282,6 +282,17 @@ static void report_stage_failure(struct sandbox *sandbox)
         cause_set_start_error(&sandbox->cause, &err);
 }
 
+/* The init's first line: {"ready":true,"landlock":ABI}. Nothing of the sandbox has run before it.
+ */
+static bool read_ready(struct sandbox *sandbox)
+{
+    if (!str_starts(sandbox->status_text, "{\"ready\":true") || !strchr(sandbox->status_text, '\n'))
+        return false;
+    cleanup_json json_t *status = json_loads(sandbox->status_text, 0, NULL);
+    sandbox->landlock = (int)json_integer_value(json_object_get(status, "landlock"));
+    return status != NULL;
+}
+
 static int on_status(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     struct sandbox *sandbox = userdata;
@@ -297,7 +308,7 @@ static int on_status(sd_event_source *source, int fd, uint32_t revents, void *us
     }
     if (n < 0 && errno == EAGAIN)
         return 0;
-    bool ready = str_starts(sandbox->status_text, "{\"ready\":true}");
+    bool ready = read_ready(sandbox);
     if (n > 0 && !ready)
         return 0;
     drop_source(&sandbox->status_source);

@@ -32,6 +32,7 @@ struct sandbox {
     char id[SANDBOX_ID_LENGTH + 1];
     enum sandbox_state state;
     struct sandbox_cause cause; /* why it does not run, or is about to end */
+    int landlock;               /* ABI that its init runs under, 0: none */
     int64_t oom_kills;          /* of processes other than its init, as far as it has told */
     json_t *spec;               /* template, name, env, labels, owner, egress, policy */
     json_t *layers;             /* template names, lowest first */

@@ -115,6 +115,14 @@ const bad = [
     ['an unknown egress', (p) => { p.egress = 'all'; }, /`egress`/, '"all"'],
     ['a base that there is none of', (p) => { p.extends = 'nothing'; }, /`extends`.*nothing/, '"nothing"', 'whether the base is there'],
     ['a base that is itself', (p) => { p.extends = 'default'; }, /`extends`/, '"extends"', 'what the base extends'],
+    ['a Landlock path that is relative', (p) => { p.landlock.user[1].paths[0] = 'app'; }, /`landlock\.user\[1\]\.paths\[0\]`.*absolute/],
+    ['a Landlock path that climbs', (p) => { p.landlock.user[1].paths[0] = '/app/..'; }, /`landlock\.user\[1\]\.paths\[0\]`/, '"/app/.."'],
+    ['a Landlock path with a slash at its end', (p) => { p.landlock.user[1].paths[0] = '/app/'; }, /`landlock\.user\[1\]\.paths\[0\]`/, '"/app/"'],
+    ['a Landlock access that is none', (p) => { p.landlock.sandbox[0].access[1] = 'wirte'; }, /`landlock\.sandbox\[0\]\.access\[1\]`: expected one of "read", "write"/, '"wirte"'],
+    ['a Landlock rule without a reason', (p) => { delete p.landlock.sandbox[0].reason; }, /`landlock\.sandbox\[0\]\.reason`/],
+    ['Landlock without a rule', (p) => { p.landlock.sandbox = []; }, /`landlock\.sandbox`.*1 to 64/, '"sandbox"'],
+    ['a scope that is none', (p) => { p.landlock.scopes = ['tcp']; }, /`landlock\.scopes\[0\]`.*"signal"/, '"tcp"'],
+    ['a port that is none', (p) => { p.landlock.tcp = { connect: [80, 65536] }; }, /`landlock\.tcp\.connect\[1\]`.*65535/, '    65536'],
     ['capabilities as a list', (p) => { p.capabilities = ['CAP_SYS_ADMIN']; }, /`capabilities`: expected an object/, '"capabilities"'],
     ['a capability above the init\'s ceiling', (p) => { p.capabilities.init.push('CAP_SYS_ADMIN'); }, /`capabilities\.init\[4\]`: `CAP_SYS_ADMIN` is above the ceiling.*CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL/, '"CAP_SYS_ADMIN"'],
     ['a capability for processes', (p) => { p.capabilities.processes.push('CAP_KILL'); }, /`capabilities\.processes\[0\]`: `CAP_KILL` is above the ceiling.*no capability/],
@@ -168,12 +176,13 @@ test('the schema takes what the daemon takes and refuses what it refuses, but fo
 const odd = [
     ['comments in every object', (p) => {
         for (const object of [p, p.seccomp, p.seccomp.allow[0], p.seccomp.deny[0], p.seccomp.rules[0], p.seccomp.rules[0].args[0], exceptRule(p).except,
-            p.capabilities, p.masked_paths[0], p.rlimits]) object.comment = 'why';
+            p.capabilities, p.masked_paths[0], p.landlock, p.landlock.user[0], p.rlimits]) object.comment = 'why';
         p.limits = { comment: 'why', cpu: 0.01 };
     }],
     ['plain lists', (p) => { p.masked_paths = p.masked_paths.flatMap(({ paths }) => paths); p.seccomp.allow = p.seccomp.allow.flatMap(({ names }) => names); }],
     ['the bounds of limits', (p) => { p.limits = { memory: 67108864, memory_high: 0, swap: 0, cpu: 1024, cpu_weight: 10000, pids: 16, disk: 67108864, inodes: 1024, io_read_bps: 65536, io_write_bps: 0, tmp: 1048576, shm: 0, log: 262144 }; }],
     ['fewer capabilities', (p) => { p.capabilities = { init: ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'] }; }],
+    ['hidden folders and ports', (p) => { p.landlock = { user: [{ paths: ['/', '/a/.b', '/a/...'], access: ['read', 'execute'], reason: 'r' }], tcp: { bind: [0, 65535], connect: [] } }; }],
     ['nothing but calls', (p) => { for (const key of Object.keys(p)) if (!['name', 'seccomp'].includes(key)) delete p[key]; }],
 ];
 
@@ -256,6 +265,7 @@ test('policies are listed and shown, resolved, by REST and CLI', async () => {
     assert.equal(shown.code, 0, shown.stderr);
     assert.match(shown.stdout, /shmget.*System V IPC/);
     assert.match(shown.stdout, /\/proc\/kcore/);
+    assert.match(shown.stdout, /^ {2}execute below \/usr, \/opt, \/app, \/home\/user: programs/m);
     assert.deepEqual(JSON.parse((await daemon.cli(['policy', 'show', 'strict', '--json'])).stdout), strict);
     assert.equal((await daemon.cli(['policy', 'show', 'lax'])).code, 3);
     await daemon.remove(id);

@@ -20,6 +20,7 @@ struct supervisor;
 struct dev_waiters;
 struct init_listener;
 struct room;
+struct question;
 
 #define OWNER_MAX 128u
 
@@ -36,9 +37,10 @@ struct api {
     struct dev_waiters *dev_waiters;
     struct init_listener *listeners; /* init-events.c */
     unsigned int telling;
-    struct room *rooms; /* chat/room.c */
-    struct limiter strangers; /* refused authentications, by address */
-    struct limiter keys;      /* requests, by API key */
+    struct room *rooms;         /* chat/room.c */
+    struct question *questions; /* ended.c: those that pause */
+    struct limiter strangers;   /* refused authentications, by address */
+    struct limiter keys;        /* requests, by API key */
     uint64_t limiter_seed;
     gid_t admin_gid; /* (gid_t)-1: there is no such group */
     struct tls_context tls;

@@ -15,6 +15,7 @@
 #define TRIES_MAX 60u
 
 struct question {
+    struct question *next; /* while it pauses: in api->questions, which nobody else owns then */
     struct api *api;
     char sandbox[SANDBOX_ID_LENGTH + 1];
     ended_fn told;
@@ -32,6 +33,15 @@ static void answer(struct question *question, const struct error *err)
 
 static void ask(struct question *question);
 
+static void leave_list(struct question *question)
+{
+    struct question **link = &question->api->questions;
+
+    while (*link != question)
+        link = &(*link)->next;
+    *link = question->next;
+}
+
 static int on_pause(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct question *question = userdata;
@@ -39,15 +49,22 @@ static int on_pause(sd_event_source *source, uint64_t usec, void *userdata)
     (void)source;
     (void)usec;
     question->pause = sd_event_source_disable_unref(question->pause);
+    leave_list(question);
     ask(question);
     return 0;
 }
 
 static bool ask_again(struct question *question)
 {
-    return ++question->tries < TRIES_MAX &&
-           sd_event_add_time_relative(question->api->event, &question->pause, CLOCK_MONOTONIC,
-                                      PAUSE_US, 0, on_pause, question) >= 0;
+    struct api *api = question->api;
+
+    if (api->stopping || ++question->tries >= TRIES_MAX ||
+        sd_event_add_time_relative(api->event, &question->pause, CLOCK_MONOTONIC, PAUSE_US, 0,
+                                   on_pause, question) < 0)
+        return false;
+    question->next = api->questions;
+    api->questions = question;
+    return true;
 }
 
 static const struct error *removed(const struct question *question, struct error *own)
@@ -88,6 +105,19 @@ static void ask(struct question *question)
     supervisor_call(question->api->supervisor, "sandbox.get",
                     json_pack("{s:s}", "sandbox", question->sandbox), CALL_REPEATABLE, on_sandbox,
                     question);
+}
+
+void ended_close(struct api *api)
+{
+    struct error err = ERROR_NONE;
+
+    error_set_code(&err, ECONNRESET, "sandbox_unreachable",
+                   "the API ended before it knew why the command had");
+    while (api->questions) {
+        struct question *question = api->questions;
+        leave_list(question);
+        answer(question, &err);
+    }
 }
 
 void ended_ask(struct api *api, const char *sandbox, ended_fn told, void *userdata)

@@ -10,3 +10,6 @@ typedef void (*ended_fn)(void *userdata, const struct error *err);
 
 /* `told` is called exactly once, perhaps before this returns. */
 void ended_ask(struct api *api, const char *sandbox, ended_fn told, void *userdata);
+
+/* Answers what is not under way at the supervisor, with "sandbox_unreachable": at the API's end. */
+void ended_close(struct api *api);

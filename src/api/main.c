@@ -4,6 +4,7 @@
 
 #include "api/db/db.h"
 #include "api/dev-wait.h"
+#include "api/ended.h"
 #include "api/http.h"
 #include "api/inits.h"
 #include "api/jwt.h"
@@ -217,6 +218,7 @@ static void finish(struct api *api)
     api->stopping = true;
     if (api->http)
         http_abort_all(api->http);
+    ended_close(api);
     supervisor_close(api->supervisor);
     inits_free(api->inits);
     dev_waiters_free(api->dev_waiters);

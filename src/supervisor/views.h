@@ -1,6 +1,6 @@
 /* What a sandbox sees of the machine's memory and CPUs: its limits, not the host.
  *
- * Programs size themselves by /proc/meminfo, /proc/cpuinfo, /proc/stat,
+ * Programs size themselves by /proc/meminfo, /proc/cpuinfo, /proc/stat, /proc/loadavg,
  * /sys/devices/system/cpu/online and their CPU affinity (nproc, Node's os.cpus(),
  * os.availableParallelism() and os.totalmem(), V8's heap, free). The four files are covered by
  * read-only binds of files that the supervisor writes under RUN/sandboxes/ID/view and rewrites when

@@ -181,13 +181,20 @@ test('the init runs from sealed memory, and the host\'s file is as it was', asyn
 // ---- views of the kernel
 
 test('masked paths show nothing, and did show something', async () => {
-    const readable = ['/proc/keys', '/proc/key-users', '/proc/interrupts', '/proc/modules', '/sys/fs', '/sys/kernel', '/sys/module', '/sys/block', '/sys/dev'];
+    const readable = ['/proc/cmdline', '/proc/locks', '/proc/diskstats', '/proc/vmstat', '/proc/pressure', '/sys/devices/virtual/block', '/sys/devices/system/node', '/proc/keys', '/proc/key-users', '/proc/interrupts', '/proc/modules', '/sys/fs', '/sys/kernel', '/sys/module', '/sys/block', '/sys/dev'];
     const script = `for p in ${readable.join(' ')}; do if [ -d $p ]; then n=$(ls -A $p | wc -l); else n=$(cat $p 2>/dev/null | wc -c); fi; echo $p $n; done`;
     const sizes = async (instance, box) => Object.fromEntries((await instance.output(box, script, { user: 'root' })).trim().split('\n')
         .map((line) => line.split(' ')).map(([name, n]) => [name, Number(n)]));
     const covered = await sizes(daemon, id), open = await sizes(bareDaemon, bareId);
     assert.deepEqual(Object.entries(covered).filter(([, n]) => n > 0), []);
-    assert.ok(Object.values(open).filter((n) => n > 0).length >= 6, JSON.stringify(open));
+    assert.ok(Object.values(open).filter((n) => n > 0).length >= 10, JSON.stringify(open));
+});
+
+test('neither the load of the host nor what lies behind other sandboxes\' disks is told', async () => {
+    const backing = 'cat /sys/block/*/loop/backing_file /sys/devices/virtual/block/*/loop/backing_file /sys/class/block/*/loop/backing_file 2>/dev/null | wc -l';
+    assert.equal(await daemon.output(id, backing, { user: 'root' }), '0\n');
+    assert.deepEqual(JSON.parse(await daemon.output(id, ['node', '-p', 'JSON.stringify(os.loadavg())'])), [0, 0, 0]);
+    assert.match(await daemon.output(id, 'ps -eo pid,stat,args && uptime'), /load average: 0\.00, 0\.00, 0\.00/);
 });
 
 test('what the kernel takes settings by is read-only', async () => {

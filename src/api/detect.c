@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define DEFAULT_PORT 3000
 
@@ -22,14 +23,19 @@ static const struct {
     const char *package;
     int port;
     bool port_option;
+    /* What its client needs to find the way back through a proxy, for a script that is nothing but
+     * this command; whatever else a script is, an option more might break. */
+    const char *command, *option;
 } frameworks[] = {
-    {"next", 3000, true},
-    {"nuxt", 3000, true},
-    {"astro", 4321, true},
-    {"@sveltejs/kit", 5173, true},
-    {"react-scripts", 3000, false},
-    {"vite", 5173, true},
-    {"webpack-dev-server", 8080, true},
+    {"next", 3000, true, NULL, NULL},
+    {"nuxt", 3000, true, NULL, NULL},
+    {"astro", 4321, true, NULL, NULL},
+    {"@sveltejs/kit", 5173, true, NULL, NULL},
+    {"react-scripts", 3000, false, NULL, NULL},
+    {"vite", 5173, true, NULL, NULL},
+    /* By itself its client calls the page's host on the server's own port. */
+    {"webpack-dev-server", 8080, true, "webpack serve",
+     "--client-web-socket-url=auto://0.0.0.0:0/ws"},
 };
 
 static const struct package_manager npm = {"npm", "package-lock.json"};
@@ -38,6 +44,7 @@ static const char *const env_defaults[][2] = {
     {"HOST", "127.0.0.1"},
     {"HOSTNAME", "127.0.0.1"},
     {"BROWSER", "none"},
+    {"WDS_SOCKET_PORT", "0"}, /* react-scripts: the page's port, not the server's */
 };
 
 static const struct package_manager *find_manager(bool (*has_file)(void *, const char *),
@@ -55,6 +62,28 @@ static bool depends_on(const json_t *package, const char *name)
            json_object_get(json_object_get(package, "devDependencies"), name);
 }
 
+static const char *script_line(const json_t *package, const char *script)
+{
+    return json_string_value(json_object_get(json_object_get(package, "scripts"), script));
+}
+
+/* Whether a shell line is that command, with options at most. */
+static bool is_command(const char *line, const char *command)
+{
+    size_t length = strlen(command);
+
+    return line && strncmp(line, command, length) == 0 &&
+           (line[length] == '\0' || line[length] == ' ') && !strpbrk(line, "&|;<>#`$()");
+}
+
+static void find_option(const json_t *package, struct detected *detected)
+{
+    for (size_t i = 0; i < ELEMENTS(frameworks); i++)
+        if (frameworks[i].command && str_equal(frameworks[i].package, detected->framework) &&
+            is_command(script_line(package, detected->script), frameworks[i].command))
+            detected->option = frameworks[i].option;
+}
+
 static void find_framework(const json_t *package, struct detected *detected)
 {
     for (size_t i = 0; i < ELEMENTS(frameworks); i++)
@@ -69,8 +98,7 @@ static void find_framework(const json_t *package, struct detected *detected)
 static const char *find_script(const json_t *package)
 {
     for (size_t i = 0; i < ELEMENTS(scripts); i++) {
-        const char *line =
-            json_string_value(json_object_get(json_object_get(package, "scripts"), scripts[i]));
+        const char *line = script_line(package, scripts[i]);
         if (line && *line)
             return scripts[i];
     }
@@ -87,6 +115,7 @@ int detect_dev_server(const char *text, size_t length,
 
     find_framework(package, &detected);
     detected.script = find_script(package);
+    find_option(package, &detected);
     *ret_detected = detected;
     if (!text)
         return error_set_code(err, ENOENT, "dev_script_missing",
@@ -102,19 +131,27 @@ int detect_dev_server(const char *text, size_t length,
     return 0;
 }
 
+static int append(json_t *argv, const char *word)
+{
+    return json_array_append_new(argv, json_string(word));
+}
+
 json_t *detect_argv(const struct detected *detected, int port)
 {
     char text[12];
+    bool ported = detected->port_option && port != detected->port;
     json_t *argv = json_pack("[s,s,s]", detected->manager->name, "run", detected->script);
+    int r = argv ? 0 : -1;
 
-    if (!argv || !detected->port_option || port == detected->port)
-        return argv;
     snprintf(text, sizeof(text), "%d", port);
-    /* npm would take the option for its own. */
-    cleanup_json json_t *option = str_equal(detected->manager->name, "npm")
-                                      ? json_pack("[s,s,s]", "--", "--port", text)
-                                      : json_pack("[s,s]", "--port", text);
-    if (option && json_array_extend(argv, option) == 0)
+    /* npm would take the options for its own. */
+    if (r == 0 && (ported || detected->option) && str_equal(detected->manager->name, "npm"))
+        r = append(argv, "--");
+    if (r == 0 && ported)
+        r = append(argv, "--port") < 0 ? -1 : append(argv, text);
+    if (r == 0 && detected->option)
+        r = append(argv, detected->option);
+    if (r == 0)
         return argv;
     json_decref(argv);
     return NULL;

@@ -21,6 +21,7 @@ struct detected {
     const char *framework;                 /* package name, or NULL */
     int port;                              /* the framework's own */
     bool port_option;                      /* takes --port; the others read PORT */
+    const char *option;                    /* that it needs behind a proxy, or NULL */
 };
 
 #define PACKAGE_JSON_MAX (1u << 20)
@@ -32,8 +33,8 @@ int detect_dev_server(const char *text, size_t length,
                       bool (*has_file)(void *userdata, const char *name), void *userdata,
                       struct detected *ret_detected, struct error *err);
 
-/* [manager, "run", script], and what makes it use `port` where that is not the framework's own; new
- * reference or NULL. */
+/* [manager, "run", script], what makes it use `port` where that is not the framework's own, and what
+ * it needs behind a proxy; new reference or NULL. */
 json_t *detect_argv(const struct detected *detected, int port);
 
 /* What the frameworks look at to bind to `port` on loopback and to stay quiet; new reference or

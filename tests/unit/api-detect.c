@@ -42,7 +42,10 @@ static void check(const struct detect_case *one)
     json_decref(argv);
 }
 
-#define DEV  "\"scripts\":{\"dev\":\"x\"}"
+#define DEV "\"scripts\":{\"dev\":\"x\"}"
+#define WS  "--client-web-socket-url=auto://0.0.0.0:0/ws"
+#define SERVE(line)                                                                                \
+    "\"scripts\":{\"dev\":\"" line "\"},\"devDependencies\":{\"webpack-dev-server\":\"6\"}"
 #define VITE "\"devDependencies\":{\"vite\":\"^7\"}"
 
 static void test_detects(void **state)
@@ -59,6 +62,11 @@ static void test_detects(void **state)
         {"{" DEV "}", "bun.lockb", "bun run dev", 8000, 3000},
         {"{" DEV ",\"dependencies\":{\"astro\":\"1\",\"vite\":\"1\"}}", NULL, "npm run dev", 0,
          4321},
+        {"{" SERVE("webpack serve --mode development") "}", NULL, "npm run dev -- " WS, 0, 8080},
+        {"{" SERVE("webpack serve") "}", "yarn.lock", "yarn run dev --port 9000 " WS, 9000, 8080},
+        {"{" SERVE("webpack serve && true") "}", NULL, "npm run dev", 0, 8080},
+        {"{" SERVE("webpack served") "}", NULL, "npm run dev", 0, 8080},
+        {"{" SERVE("node webpack serve") "}", NULL, "npm run dev", 0, 8080},
         {"{" DEV ",\"dependencies\":{\"react-scripts\":\"1\"}}", NULL, "npm run dev", 9000, 3000},
     };
 

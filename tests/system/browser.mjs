@@ -4,11 +4,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
 
-export async function openBrowser() {
+// `options`: more for Playwright's launchPersistentContext.
+export async function openBrowser(options = {}) {
     const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'auracode-chromium.'));
     const context = await chromium.launchPersistentContext(profile, {
         executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
         headless: true,
+        ...options,
         args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync'],
     });

@@ -47,7 +47,7 @@ async function takeSlot() {
     throw new Error(`${SLOTS} instances run already`);
 }
 
-async function freePort() {
+export async function freePort() {
     const server = net.createServer();
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address();

@@ -2,8 +2,9 @@
 import { source, templates, Instance, run } from './harness.mjs';
 
 const instance = await Instance.start();
-const result = await run(`${source}/contrib/build-templates`, [templates, instance.cliProgram], {
-    env: { AURACODE_SOCKET: instance.socket }, timeoutMs: 600000,
+const recipes = ['rootfs/templates', 'tests/frameworks'].map((folder) => `${source}/${folder}`);
+const result = await run(`${source}/contrib/build-templates`, [templates, instance.cliProgram, ...recipes], {
+    env: { AURACODE_SOCKET: instance.socket }, timeoutMs: 900000,
 });
 process.stdout.write(result.stdout);
 process.stderr.write(result.stderr);

@@ -1,0 +1,3 @@
+export function count(shown: Element) {
+    shown.parentElement!.addEventListener('click', () => { shown.textContent = String(Number(shown.textContent) + 1); });
+}

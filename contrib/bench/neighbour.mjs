@@ -34,9 +34,11 @@ async function round(id) {
 
 async function rage(id) {
     await Promise.all(Object.values(ATTACKS).map((command) => instance.exec(id, command, { background: true })));
+    let wasFull = false;
     await until('the attacks are under way', async () => {
-        const { oom_kills, pids } = await instance.ok('GET', `/v1/sandboxes/${id}/stats`);
-        return oom_kills > 0 && pids > 20;
+        const { oom_kills, pids, disk_bytes, disk_limit_bytes } = await instance.ok('GET', `/v1/sandboxes/${id}/stats`);
+        wasFull ||= disk_bytes > disk_limit_bytes - 4 * MiB;
+        return oom_kills > 0 && pids > 20 && wasFull;
     }, 60000);
 }
 
@@ -50,7 +52,7 @@ try {
     await round(victim.id);
     for (let i = 0; i < ROUNDS; i++) {
         quiet.push(await round(victim.id));
-        const attacker = await instance.create({ egress: 'none', limits: { memory: 512 * MiB, cpu: 1, pids: 256, disk: 1024 * MiB } });
+        const attacker = await instance.create({ egress: 'none', limits: { memory: 512 * MiB, cpu: 1, pids: 256, disk: 128 * MiB } });
         await arm(instance, attacker.id);
         await rage(attacker.id);
         raging.push(await round(victim.id));

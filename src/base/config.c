@@ -35,7 +35,7 @@ struct key {
 
 static const char *const log_levels[] = {"error", "warning", "notice", "info", "debug", NULL};
 
-static const char *const disk_backends[] = {"auto", "project", "image", "plain", NULL};
+static const char *const disk_backends[] = {"auto", "project", "btrfs", "image", "plain", NULL};
 static const char *const yes_no[] = {"no", "yes", NULL};
 
 static const struct key keys[] = {
@@ -94,7 +94,7 @@ static const struct key keys[] = {
     {"sandbox", "cgroup", KEY_TEXT, AT(sandbox_cgroup), "auracode", 0, 0, 0, NULL},
     {"sandbox", "subnet", KEY_TEXT, AT(sandbox_subnet), "10.213.0.0/16", 0, 0, 0, NULL},
     {"sandbox", "disk_backend", KEY_CHOICE, AT(disk_backend), "auto", 0, 0, 0, disk_backends},
-    {"sandbox", "disk_reserve", KEY_SIZE, AT(disk_reserve), "1GiB", 0, (int64_t)1 << 50, 0, NULL},
+    {"sandbox", "disk_reserve", KEY_SIZE, AT(disk_reserve), "256MiB", 0, (int64_t)1 << 50, 0, NULL},
     {"sandbox", "template", KEY_TEXT, AT(sandbox_template), "react-vite", 0, 0, CONFIG_FOR_API,
      NULL},
     {"sandbox", "templates", KEY_TEXT, AT(templates_dir), "", 0, 0, 0, NULL},

@@ -10,8 +10,8 @@
  *
  * A sandbox object:
  *   {"id","name","state",cause,"template","owner","labels":{},"env":{},"egress","policy",
- *    "limits":{...} (every member of struct limits in spec.h),"disk":"image"|"project"|"plain" (what
- *    bounds its files; plain: nothing does; supervisor/disk.h),"generation",
+ *    "limits":{...} (every member of struct limits in spec.h),"disk":"image"|"project"|"btrfs"|
+ *    "plain" (what bounds its files; plain: nothing does; supervisor/disk.h),"generation",
  *    "created_at","started_at" (ms since the epoch, 0: never)}
  *   state: creating | running | stopping | stopped | failed | removing
  *   cause: three members, null while it runs:
@@ -49,8 +49,8 @@
  * sandbox.update   api        sandbox, name? ("": none), labels? (all of them), limits? (those that
  *                             change) -> {"sandbox"}; all or nothing; live, but for limits.log,
  *                             which holds from the next start. limits.disk below what is in use:
- *                             nothing can be written until enough is deleted; limits.inodes of a
- *                             disk `image` cannot be changed
+ *                             nothing can be written until enough is deleted (btrfs: refused);
+ *                             limits.inodes of a disk `image` cannot be changed
  * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
  *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
@@ -99,8 +99,8 @@
  *     "syscall_number", "arch": the forbidden call that it, or a program of it, made; "code" (of
  *     spawn_failed)
  *   "limits_hit": the sandbox's limits that were reached while it lived, whatever it ended with:
- *     memory (an OOM kill), memory_high, pids; and what was full at its end: disk, inodes (/app), tmp,
- *     tmp_inodes (/tmp), shm, shm_inodes (/dev/shm)
+ *     memory (an OOM kill), memory_high, pids; and what was full at its end: disk, inodes (/app; not
+ *     told of a disk `btrfs`), tmp, tmp_inodes (/tmp), shm, shm_inodes (/dev/shm)
  * Service: {"state":"stopped"|"starting"|"ready"|"crashed","port" (int|null),
  *   "address" ("127.0.0.1"|"::1"|null),"process_id" (int|null),"restarts",cause (as above),
  *   "last_lines":[up to 20 strings, 4 KiB together],"since" (ms since the epoch, of this state),

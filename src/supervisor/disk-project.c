@@ -197,18 +197,18 @@ static void project_usage(const struct sandbox *sandbox, struct disk_usage *ret_
 }
 
 /* One that is still being deleted keeps its id: files of it would count for the next. */
-static int project_release(int dir_fd, uint32_t *state, bool finish, struct error *err)
+static int project_release(int dir_fd, uint64_t *state, bool finish, struct error *err)
 {
+    uint32_t project = (uint32_t)*state;
     int r;
 
     if (finish) {
-        r = *state ? set_quota(dir_fd, *state, 0, 0) : 0;
-        return r < 0 ? error_sys(err, r, "giving back project %u", *state) : 0;
+        r = project ? set_quota(dir_fd, project, 0, 0) : 0;
+        return r < 0 ? error_sys(err, r, "giving back project %u", project) : 0;
     }
     cleanup_close int data =
         openat(dir_fd, "data", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (data < 0 || get_project(data, state) < 0)
-        *state = 0;
+    *state = data >= 0 && get_project(data, &project) == 0 ? project : 0;
     return 0;
 }
 

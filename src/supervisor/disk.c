@@ -17,7 +17,8 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
-static const struct disk_backend *const backends[] = {&disk_project, &disk_image, &disk_plain};
+static const struct disk_backend *const backends[] = {&disk_project, &disk_btrfs, &disk_image,
+                                                      &disk_plain};
 
 const struct disk_backend *disk_by_name(const char *name)
 {

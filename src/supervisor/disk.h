@@ -4,6 +4,8 @@
  * chosen when it is created and stays:
  *   project  a folder of the state directory with an ext4 or XFS project quota; for state
  *            directories whose file system enforces such quotas
+ *   btrfs    a subvolume with a qgroup limit, which bounds bytes, metadata included, but no inodes;
+ *            for state directories on btrfs with quotas enabled
  *   image    a sparse ext4 image of its own, attached to a loop device and mounted while the
  * sandbox runs; for every other state directory plain    a folder, without a limit: where neither
  * works, and sandboxes of versions that knew no disks
@@ -55,14 +57,14 @@ struct disk_backend {
     int (*open)(struct supervisor *supervisor, const char *id, struct error *err);
     /* A worker's job, before the folder `dir_fd` of a removed sandbox is deleted (finish false) and
      * after (true). Keeps in *state what it needs to know for the second. */
-    int (*release)(int dir_fd, uint32_t *state, bool finish, struct error *err);
+    int (*release)(int dir_fd, uint64_t *state, bool finish, struct error *err);
 };
 
 /* The `mount` and `open` of kinds whose data is a folder. */
 int disk_mount_folder(struct sandbox *sandbox, int userns_fd, struct error *err);
 int disk_open_folder(struct supervisor *supervisor, const char *id, struct error *err);
 
-extern const struct disk_backend disk_plain, disk_project, disk_image;
+extern const struct disk_backend disk_plain, disk_project, disk_btrfs, disk_image;
 
 /* Chooses the kind for new sandboxes by [sandbox] disk_backend; says in supervisor->disk_text what
  * it is and why. */

@@ -325,15 +325,16 @@ static void check_disks(struct supervisor *supervisor, struct finding *finding)
             continue;
         last = sandbox;
         disk_usage(sandbox, &usage);
-        if (usage.limit_bytes > 0 && usage.inodes_limit > 0)
+        if (usage.limit_bytes > 0 && (usage.inodes_limit > 0 || sandbox->disk == &disk_btrfs))
             continue;
         report(finding, DEGRADED, "new ones: %s; sandbox %s (%s) has NO limit",
                supervisor->disk_text, sandbox->id, sandbox->disk->name);
         return;
     }
     if (last)
-        report(finding, ACTIVE, "%s; %s has %lld bytes, %lld inodes", supervisor->disk_text,
-               last->id, (long long)usage.limit_bytes, (long long)usage.inodes_limit);
+        report(finding, ACTIVE, "%s; %s (%s) has %lld bytes, %s%lld inodes", supervisor->disk_text,
+               last->id, last->disk->name, (long long)usage.limit_bytes,
+               usage.inodes_limit < 0 ? "no limit: " : "", (long long)usage.inodes_limit);
     else
         report(finding, supervisor->disk == &disk_plain ? ABSENT : UNKNOWN,
                "%s; no sandbox runs to read it from", supervisor->disk_text);

@@ -175,7 +175,7 @@ struct discard {
 static int discard_disk(struct supervisor *supervisor, const struct disk_backend *disk,
                         const char *id, struct error *err)
 {
-    uint32_t state = 0;
+    uint64_t state = 0;
     cleanup_close int dir =
         openat(supervisor->trash_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 

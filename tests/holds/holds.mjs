@@ -104,4 +104,19 @@ export const holds = [
         edits: [['src/base/server.c', 'if (!(op->roles & request->conn->role))', 'if (false)']],
         test: ['peer', '.'],
     },
+    {
+        name: 'the image of a disk reserves what lies beyond the limit',
+        edits: [['src/supervisor/disk-image.c', 'uint32_t field = htole32((uint32_t)reserved);', 'uint32_t field = 0;']],
+        test: ['disk', 'fills the disk up to the limit'],
+    },
+    {
+        name: 'the image of a disk has no more inodes than the limit',
+        edits: [['src/supervisor/disk-image.c', 'return inodes > MAX_INODES ? MAX_INODES : inodes;', 'return inodes * 4;']],
+        test: ['disk', 'inodes run out inside'],
+    },
+    {
+        name: 'a subvolume has a limit',
+        edits: [['src/supervisor/disk-btrfs.c', 'if (ioctl(data_fd, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)', 'if (limit.qgroupid)']],
+        test: ['disk', 'btrfs user fills the disk'],
+    },
 ];

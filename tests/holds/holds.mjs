@@ -117,6 +117,6 @@ export const holds = [
     {
         name: 'a subvolume has a limit',
         edits: [['src/supervisor/disk-btrfs.c', 'if (ioctl(data_fd, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)', 'if (limit.qgroupid)']],
-        test: ['disk', 'btrfs user fills the disk'],
+        test: ['disk', 'fills the disk up to the limit'],
     },
 ];

@@ -3,11 +3,12 @@
 // inside a sandbox for ours and on loopback for the peers, the load from wrk and websocket.c on the host. Rounds are
 // interleaved, since a machine's mood changes; printed is the median of the rounds.
 //
-//   node contrib/bench/proxy.mjs [--check] [--rounds N] [--seconds N] [--only 1k,1m,ws,idle]
+//   node contrib/bench/proxy.mjs [--check] [--rounds N] [--seconds N] [--only 1k,1m,ws,idle] [--against haproxy,nginx]
 //
 // --check makes a missed bar the exit status; the bars leave a margin below the targets, for a machine that is busy.
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { Instance, once, run, until } from '../../tests/system/harness.mjs';
@@ -20,6 +21,7 @@ const option = (name, standard) => {
 const ROUNDS = Number(option('rounds', isCheck ? 3 : 5));
 const SECONDS = Number(option('seconds', isCheck ? 2 : 3));
 const CASES = option('only', '1k,1m,ws,idle').split(',');
+const AGAINST = option('against', 'haproxy,nginx').split(',');
 const ECHOES = 20000;
 // A proxied WebSocket is two descriptors of the proxy's: where the limit is lower, fewer are held.
 const DESCRIPTORS = Number(execFileSync('bash', ['-c', 'ulimit -n unlimited 2>/dev/null; ulimit -Hn']).toString().trim());
@@ -45,9 +47,21 @@ async function start(file, args, ready) {
     if (typeof ready === 'string') {
         for await (const data of child.stdout.iterator({ destroyOnReturn: false })) if (data.toString().includes(ready)) break;
     } else {
-        await until(`${file} answers`, ready);
+        await until(`${file} answers`, () => {
+            if (child.exitCode !== null) throw new Error(`${file} ended with ${child.exitCode}`);
+            return ready();
+        });
     }
     return child;
+}
+
+async function freePort() {
+    const server = net.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address();
+    server.close();
+    await once(server, 'close');
+    return port;
 }
 
 const answers = (port) => async () => (await fetch(`http://127.0.0.1:${port}/1k`).catch(() => null))?.status === 200;
@@ -192,7 +206,7 @@ const ratio = (ours, theirs) => (ours / theirs).toFixed(2);
 
 async function requests(title, url, targets) {
     const results = await interleave((contender) => wrk(contender, url));
-    const ours = results.get('auracode'), haproxy = results.get('haproxy');
+    const ours = results.get('auracode'), haproxy = results.get('haproxy') ?? ours;
     table(title, ['', 'requests/s', 'p50 us', 'p99 us', 'CPU us a request', 'ours/this'], [...results].map(([name, { rate, p50, p99, cpu }]) =>
         [name, Math.round(rate), Math.round(p50), Math.round(p99), cpu ? cpu.toFixed(1) : '-', ratio(ours.rate, rate)]));
     const { rate, p99 } = targets;
@@ -203,7 +217,7 @@ async function requests(title, url, targets) {
 
 async function roundTrips() {
     const results = await interleave(echoes);
-    const ours = results.get('auracode'), haproxy = results.get('haproxy');
+    const ours = results.get('auracode'), haproxy = results.get('haproxy') ?? ours;
     table(`WebSocket echo of 32 bytes, one after the other (${ECHOES} a round)`, ['', 'p50 us', 'p99 us', 'ours/this (p50)'],
         [...results].map(([name, { p50, p99 }]) => [name, p50.toFixed(1), p99.toFixed(1), ratio(ours.p50, p50)]));
     const most = isCheck ? 1.15 : 1;
@@ -243,12 +257,14 @@ const instance = await Instance.start({ log: { level: 'info' } });
 const programs = {}, contenders = [];
 try {
     for (const name of ['backend', 'websocket']) programs[name] = compile(name);
-    const port = instance.proxyPort + 10000 > 65000 ? instance.proxyPort - 10000 : instance.proxyPort + 10000;
-    const [backend, haproxy, nginx] = [port, port + 1, port + 2];
+    const backend = await freePort();
+    const peers = { haproxy: startHaproxy, nginx: startNginx };
     contenders.push({ name: 'auracode', port: instance.proxyPort, host: await startInSandbox(), pid: instance.hostProgram('auracode-proxy') });
     await start(programs.backend, [String(backend)], 'listening');
-    contenders.push({ name: 'haproxy', port: haproxy, host: 'localhost', pid: (await startHaproxy(haproxy, backend)).pid });
-    contenders.push({ name: 'nginx', port: nginx, host: 'localhost', pid: (await startNginx(nginx, backend)).pid });
+    for (const name of AGAINST) {
+        const port = await freePort();
+        contenders.push({ name, port, host: 'localhost', pid: (await peers[name](port, backend)).pid });
+    }
     contenders.push({ name: 'no proxy', port: backend, host: 'localhost' });
     const cases = {
         '1k': () => requests('1 KB, keep-alive, 32 connections', '/1k', { rate: 1.1, p99: true }),

@@ -24,12 +24,19 @@ static struct client *allocate(struct worker *worker)
     return client;
 }
 
+void client_count(struct worker *worker, int change)
+{
+    atomic_fetch_add(&worker->n_clients, (unsigned int)change);
+    atomic_fetch_add(&worker->proxy->n_clients, (unsigned int)change);
+}
+
 struct client *client_new(struct worker *worker, int fd, const char *address)
 {
     struct client *client = allocate(worker);
     int one = 1;
 
     if (!client) {
+        client_count(worker, -1);
         close(fd);
         return NULL;
     }
@@ -41,7 +48,6 @@ struct client *client_new(struct worker *worker, int fd, const char *address)
     if (worker->clients)
         worker->clients->previous = client;
     worker->clients = client;
-    atomic_fetch_add(&worker->proxy->n_clients, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     timer_arm(&worker->timers, &client->peer.timer, TIMER_HEAD);
     if (peer_watch(&client->peer, worker->epoll) < 0) {
@@ -72,7 +78,7 @@ static void unlink_client(struct client *client)
         worker->clients = client->next;
     if (client->next)
         client->next->previous = client->previous;
-    atomic_fetch_sub(&worker->proxy->n_clients, 1);
+    client_count(worker, -1);
 }
 
 void client_close(struct client *client)

@@ -63,7 +63,11 @@ struct client {
     char address[INET6_ADDRSTRLEN];
 };
 
+/* Takes the descriptor, whatever comes of it. The client has been counted. */
 struct client *client_new(struct worker *worker, int fd, const char *address);
+
+/* Counts a client in or out (+1, -1), for its thread and for all. */
+void client_count(struct worker *worker, int change);
 
 /* Moves the client on as far as it goes; after any event on it or its upstream connection. */
 void client_run(struct client *client);

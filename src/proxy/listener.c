@@ -1,5 +1,7 @@
 /* Theory of operation: every thread watches every listener, exclusively, so that one connection
- * wakes one thread. */
+ * wakes one thread. The kernel wakes whoever sleeps, which under load is not who has least to do:
+ * connections that live long would gather at one thread. So a thread that has more of them than
+ * another hands the new one on. */
 #include "proxy/listener.h"
 
 #include "proxy/client.h"
@@ -26,6 +28,32 @@ static void address_text(const struct sockaddr_storage *address, char text[INET6
         inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
 }
 
+/* The thread with the fewest clients, if that makes a difference. */
+static struct worker *least_loaded(struct worker *own)
+{
+    struct proxy *proxy = own->proxy;
+    struct worker *least = own;
+
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        if (atomic_load(&proxy->workers[i].n_clients) < atomic_load(&least->n_clients))
+            least = &proxy->workers[i];
+    return atomic_load(&least->n_clients) + 1 < atomic_load(&own->n_clients) ? least : own;
+}
+
+static void place_client(struct worker *own, const struct given *given)
+{
+    struct worker *worker = least_loaded(own);
+
+    client_count(worker, 1);
+    if (worker == own || !worker_give(worker, given)) {
+        if (worker != own) {
+            client_count(worker, -1);
+            client_count(own, 1);
+        }
+        client_new(own, given->fd, given->address);
+    }
+}
+
 void listener_accept(struct worker *worker, int fd)
 {
     struct proxy *proxy = worker->proxy;
@@ -33,19 +61,17 @@ void listener_accept(struct worker *worker, int fd)
     for (int i = 0; i < BATCH && proxy_has_room(proxy); i++) {
         struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
         socklen_t length = sizeof(address);
-        char text[INET6_ADDRSTRLEN];
+        struct given given;
 
-        int client =
-            accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        given.fd = accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         /* Out of descriptors: what is open now is all that this process can bear. */
-        if (client < 0 && (errno == EMFILE || errno == ENFILE) &&
+        if (given.fd < 0 && (errno == EMFILE || errno == ENFILE) &&
             atomic_load(&proxy->n_clients) > 0)
             atomic_store(&proxy->clients_max, atomic_load(&proxy->n_clients));
-        if (client < 0)
+        if (given.fd < 0)
             break;
-        address_text(&address, text);
-        if (!client_new(worker, client, text))
-            break;
+        address_text(&address, given.address);
+        place_client(worker, &given);
     }
     worker_listen(worker);
 }

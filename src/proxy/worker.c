@@ -99,6 +99,18 @@ void worker_tell(struct worker *worker, struct sandbox *sandbox)
     worker_wake(worker);
 }
 
+bool worker_give(struct worker *worker, const struct given *given)
+{
+    pthread_mutex_lock(&worker->mail_lock);
+    bool room = worker->n_given < GIVEN_MAX;
+    if (room)
+        worker->given[worker->n_given++] = *given;
+    pthread_mutex_unlock(&worker->mail_lock);
+    if (room)
+        worker_wake(worker);
+    return room;
+}
+
 void worker_again(struct worker *worker, struct client *client)
 {
     if (client->again)
@@ -143,12 +155,23 @@ static void drain(struct worker *worker)
     }
 }
 
+static void take_given(struct worker *worker)
+{
+    struct given given[GIVEN_MAX];
+
+    pthread_mutex_lock(&worker->mail_lock);
+    unsigned int n = worker->n_given;
+    memcpy(given, worker->given, n * sizeof(given[0]));
+    worker->n_given = 0;
+    pthread_mutex_unlock(&worker->mail_lock);
+    for (unsigned int i = 0; i < n; i++)
+        client_new(worker, given[i].fd, given[i].address);
+}
+
 static void read_mail(struct worker *worker)
 {
     struct sandbox *mail[MAIL_MAX];
-    eventfd_t ignored;
 
-    eventfd_read(worker->wake.fd, &ignored);
     pthread_mutex_lock(&worker->mail_lock);
     unsigned int n = worker->n_mail;
     bool lost = worker->mail_lost;
@@ -165,6 +188,15 @@ static void read_mail(struct worker *worker)
     }
     if (lost)
         all_sites_changed(worker);
+}
+
+static void woken(struct worker *worker)
+{
+    eventfd_t ignored;
+
+    eventfd_read(worker->wake.fd, &ignored);
+    take_given(worker);
+    read_mail(worker);
     worker_listen(worker);
     if (atomic_load(&worker->proxy->draining))
         drain(worker);
@@ -175,7 +207,7 @@ static void handle_event(struct worker *worker, struct peer *peer, uint32_t even
     if (peer->kind == PEER_LISTENER) {
         listener_accept(worker, peer->fd);
     } else if (peer->kind == PEER_WAKE) {
-        read_mail(worker);
+        woken(worker);
     } else if (peer->fd >= 0 && peer->kind == PEER_CLIENT) {
         peer_event(peer, events);
         client_run((struct client *)peer);
@@ -303,6 +335,7 @@ static void free_lists(struct worker *worker)
 
 void worker_free(struct worker *worker)
 {
+    take_given(worker);
     while (worker->clients)
         client_close(worker->clients);
     run_again(worker);

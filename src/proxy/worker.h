@@ -9,6 +9,7 @@
 #include "proxy/route.h"
 #include "tls/report.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 
 struct client;
@@ -17,6 +18,13 @@ struct site;
 
 #define SITE_BUCKETS 1024u
 #define MAIL_MAX     256u
+#define GIVEN_MAX    64u
+
+/* A connection that another thread has accepted for this one. */
+struct given {
+    int fd;
+    char address[INET6_ADDRSTRLEN];
+};
 
 /* What all threads share. */
 struct proxy {
@@ -54,11 +62,15 @@ struct worker {
     const struct client *head_owner; /* whose request `head` holds, as long as it is not reused */
     struct head head, response;
     int64_t drain_until;
-    /* mail from the control thread: sandboxes that changed */
+    /* Clients, those on their way in `given` included; other threads read it to share the load. */
+    atomic_uint n_clients;
+    /* mail from the control thread: sandboxes that changed; from other threads: connections */
     pthread_mutex_t mail_lock;
     struct sandbox *mail[MAIL_MAX];
     unsigned int n_mail;
     bool mail_lost; /* too many: look at all */
+    struct given given[GIVEN_MAX];
+    unsigned int n_given;
 };
 
 int worker_init(struct worker *worker, struct proxy *proxy, struct error *err);
@@ -68,6 +80,9 @@ void worker_free(struct worker *worker);
 /* From the control thread: this sandbox changed / look at `draining`. */
 void worker_tell(struct worker *worker, struct sandbox *sandbox);
 void worker_wake(struct worker *worker);
+
+/* A thread hands another one the connection that it has accepted. False: no room for it. */
+bool worker_give(struct worker *worker, const struct given *given);
 
 /* Runs the client once more before the next wait. */
 void worker_again(struct worker *worker, struct client *client);

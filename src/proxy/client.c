@@ -41,7 +41,8 @@ struct client *client_new(struct worker *worker, int fd, const char *address)
         return NULL;
     }
     client->worker = worker;
-    client->peer = (struct peer){.kind = PEER_CLIENT, .fd = fd, .writable = true};
+    client->peer = (struct peer){
+        .kind = PEER_CLIENT, .fd = fd, .transport = &transport_plain, .writable = true};
     client->trusted = networks_hold(&worker->proxy->trusted, address);
     strncpy(client->address, address, sizeof(client->address) - 1);
     client->next = worker->clients;
@@ -59,6 +60,8 @@ struct client *client_new(struct worker *worker, int fd, const char *address)
 
 void client_release(struct client *client)
 {
+    flow_end(&client->worker->pipes, &client->up);
+    flow_end(&client->worker->pipes, &client->down);
     if (client->upstream)
         upstream_close(client->upstream);
     client->upstream = NULL;

@@ -200,13 +200,23 @@ static int read_response_head(struct client *client)
     return 0;
 }
 
+/* Nothing may be left of a response that is complete. Whether something is, is asked only where it
+ * is not known: behind a body that filled a buffer or went through a pipe. */
+static bool is_quiet(struct client *client)
+{
+    struct peer *upstream = &client->upstream->peer;
+
+    if (upstream->readable && upstream->in.length == 0)
+        peer_fill(&client->worker->buffers, upstream);
+    return upstream->in.length == 0 && !upstream->readable && !upstream->eof && !upstream->failed;
+}
+
 static void finish_exchange(struct client *client)
 {
     struct upstream *upstream = client->upstream;
     struct view view = sandbox_view(client->site->sandbox);
-    bool reusable = client->upstream_keeps && client->up.done && upstream->peer.in.length == 0 &&
-                    upstream->peer.out.length == 0 && !upstream->peer.eof &&
-                    !upstream->peer.readable && view.state == ROUTE_RUNNING &&
+    bool reusable = client->upstream_keeps && client->up.done && upstream->peer.out.length == 0 &&
+                    is_quiet(client) && view.state == ROUTE_RUNNING &&
                     view.generation == upstream->generation;
 
     drop_head(client);
@@ -224,7 +234,7 @@ static void arm_timer(struct client *client, bool moved)
 {
     struct timers *timers = &client->worker->timers;
     struct timer *timer = &client->peer.timer;
-    bool client_owes = !client->up.done || client->peer.out.length > 0 ||
+    bool client_owes = !client->up.done || client->peer.out.length > 0 || client->down.pipe ||
                        (client->answered && client->upstream->peer.in.length > 0);
 
     if (client_owes) {
@@ -259,7 +269,7 @@ static bool run_up(struct client *client, bool *moved)
 
     if (upstream->failed && client->answered)
         client->up.done = true;
-    r = flow_run(&worker->buffers, &client->up, &client->peer, upstream, moved);
+    r = flow_run(&worker->buffers, &worker->pipes, &client->up, &client->peer, upstream, moved);
     if (r == FLOW_AGAIN)
         worker_again(worker, client);
     if (r == FLOW_SOURCE_LOST) {
@@ -317,7 +327,8 @@ void exchange_run(struct client *client)
         trim(client);
         return;
     }
-    enum flow_result r = flow_run(&worker->buffers, &client->down, upstream, &client->peer, &moved);
+    enum flow_result r =
+        flow_run(&worker->buffers, &worker->pipes, &client->down, upstream, &client->peer, &moved);
     if (r == FLOW_SOURCE_LOST || r == FLOW_SINK_LOST) {
         client_close(client);
         return;
@@ -336,7 +347,8 @@ void exchange_run(struct client *client)
 static bool tunnel_flow(struct client *client, struct flow *flow, struct peer *from,
                         struct peer *to, bool *moved)
 {
-    enum flow_result r = flow_run(&client->worker->buffers, flow, from, to, moved);
+    enum flow_result r =
+        flow_run(&client->worker->buffers, &client->worker->pipes, flow, from, to, moved);
 
     if (r == FLOW_SOURCE_LOST || r == FLOW_SINK_LOST)
         return false;

@@ -1,5 +1,7 @@
 /* Theory of operation: see flow.h. Each round reads once if the input buffer is empty, renders what
- * needs rendering and writes once. */
+ * needs rendering and writes once; or it fills a pipe and empties it. A short splice does not tell
+ * that the socket is empty (the pipe may have been full), so a source stays readable until it says
+ * EAGAIN. */
 #include "proxy/flow.h"
 
 #include <errno.h>
@@ -146,12 +148,54 @@ static enum flow_result run_round(struct buffer_pool *pool, struct flow *flow, s
     return ended_early(flow, source) && sink->out.length == 0 ? FLOW_SOURCE_LOST : FLOW_WAIT;
 }
 
-enum flow_result flow_run(struct buffer_pool *pool, struct flow *flow, struct peer *source,
-                          struct peer *sink, bool *ret_moved)
+void flow_end(struct pipe_pool *pipes, struct flow *flow)
+{
+    pipe_give(pipes, flow->pipe);
+    flow->pipe = NULL;
+}
+
+/* Whether what comes next goes through a pipe. What is buffered goes first. */
+static bool wants_pipe(const struct flow *flow, const struct peer *source, const struct peer *sink)
+{
+    if (flow->pipe)
+        return true;
+    return flow->kind == FLOW_LENGTH && !flow->chunk && flow->left >= SPLICE_MIN &&
+           source->in.length == 0 && sink->out.length == 0 && source->readable && sink->writable &&
+           source->transport->raw && sink->transport->raw;
+}
+
+static enum flow_result run_pipe(struct pipe_pool *pipes, struct flow *flow, struct peer *source,
+                                 struct peer *sink, bool *moved)
+{
+    struct pipe *pipe = flow->pipe;
+    ssize_t in = 0, out;
+
+    if (pipe->used == 0) {
+        in = peer_fill_pipe(source, pipe, flow->left < PIPE_SIZE ? (size_t)flow->left : PIPE_SIZE);
+        if (in < 0 || (source->eof && in == 0))
+            return FLOW_SOURCE_LOST;
+        flow->left -= (uint64_t)in;
+    }
+    out = peer_send_pipe(sink, pipe);
+    if (out < 0)
+        return FLOW_SINK_LOST;
+    *moved = in > 0 || out > 0;
+    if (pipe->used == 0) {
+        flow->done = flow->left == 0;
+        flow_end(pipes, flow);
+    }
+    return FLOW_WAIT;
+}
+
+enum flow_result flow_run(struct buffer_pool *buffers, struct pipe_pool *pipes, struct flow *flow,
+                          struct peer *source, struct peer *sink, bool *ret_moved)
 {
     for (unsigned int i = 0; i < RUN_ROUNDS; i++) {
         bool moved = false;
-        enum flow_result r = run_round(pool, flow, source, sink, &moved);
+        if (wants_pipe(flow, source, sink) && !flow->pipe)
+            flow->pipe = pipe_take(pipes);
+        enum flow_result r = flow->pipe ? run_pipe(pipes, flow, source, sink, &moved)
+                                        : run_round(buffers, flow, source, sink, &moved);
         *ret_moved = *ret_moved || moved;
         if (r != FLOW_WAIT || !moved || (flow->done && sink->out.length == 0))
             return r;

@@ -1,11 +1,13 @@
 /* One direction of a message's body: from one peer's `in` to the other's `out` and socket. What has
  * a known length, or none, goes from the input buffer to the socket without a copy; the chunked
  * coding is taken apart and written anew. At most one buffer waits each way, so a slow reader slows
- * its writer down. */
+ * its writer down. The bulk of a long body of known length does not come to us at all: it goes
+ * through a pipe, where both connections are raw. */
 #pragma once
 
 #include "proxy/chunked.h"
 #include "proxy/peer.h"
+#include "proxy/pipe.h"
 
 enum flow_kind { FLOW_NONE, FLOW_LENGTH, FLOW_CHUNKED, FLOW_TO_EOF };
 
@@ -16,9 +18,13 @@ struct flow {
     bool starved; /* more input is needed than is buffered */
     uint64_t left;
     struct chunked chunked;
+    struct pipe *pipe; /* holds bytes that were taken from the source; NULL: none */
 };
 
 void flow_start(struct flow *flow, enum flow_kind kind, uint64_t length, bool chunk);
+
+/* Gives back what it borrowed; bytes that are still in a pipe are lost. */
+void flow_end(struct pipe_pool *pipes, struct flow *flow);
 
 enum flow_result {
     FLOW_WAIT = 0,    /* nothing more can move now */
@@ -28,5 +34,5 @@ enum flow_result {
 };
 
 /* Moves what can be moved. `*ret_moved` is set if any byte moved. */
-enum flow_result flow_run(struct buffer_pool *pool, struct flow *flow, struct peer *source,
-                          struct peer *sink, bool *ret_moved);
+enum flow_result flow_run(struct buffer_pool *buffers, struct pipe_pool *pipes, struct flow *flow,
+                          struct peer *source, struct peer *sink, bool *ret_moved);

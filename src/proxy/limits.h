@@ -7,12 +7,15 @@
 #define AUTHORITY_MAX    300u   /* bytes of host:port, bracketed literals included */
 #define FORWARDED_FOR_MAX 1024u /* bytes of the list that proxies in front of us give */
 #define TRAILERS_MAX     8192u
-#define CHUNK_LINE_MAX   256u   /* size and extensions of a chunk */
-#define INTERIM_MAX      32u    /* 1xx responses before the final one */
-#define RETRIES_MAX      2u     /* of a request that got no byte back */
-#define BUFFER_SIZE      81920u /* a head of HEAD_MAX with everything that rewriting adds */
-#define BUFFERS_FREE_MAX 256u   /* kept a thread */
-#define OBJECTS_FREE_MAX 1024u  /* clients and upstreams kept a thread */
+#define CHUNK_LINE_MAX   256u    /* size and extensions of a chunk */
+#define INTERIM_MAX      32u     /* 1xx responses before the final one */
+#define RETRIES_MAX      2u      /* of a request that got no byte back */
+#define BUFFER_SIZE      81920u  /* a head of HEAD_MAX with everything that rewriting adds */
+#define BUFFERS_FREE_MAX 256u    /* kept a thread */
+#define PIPES_MAX        64u     /* open a thread, for bodies under way; others are copied */
+#define PIPE_SIZE        262144u /* bytes */
+#define SPLICE_MIN       131072u /* bytes left of a body that make a pipe worth while */
+#define OBJECTS_FREE_MAX 1024u   /* clients and upstreams kept a thread */
 
 #define IDLE_PER_SITE_MAX        64u     /* idle upstream connections a thread and sandbox */
 #define CONNECTIONS_MAX          262144u /* clients */

@@ -5,9 +5,8 @@
 #include "proxy/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 int peer_watch(struct peer *peer, int epoll)
@@ -40,7 +39,57 @@ int peer_fill(struct buffer_pool *pool, struct peer *peer)
     size_t room = buffer_room(&peer->in);
     if (room == 0)
         return 0;
-    ssize_t n = recv(peer->fd, buffer_tail(&peer->in), room, MSG_DONTWAIT);
+    ssize_t n = peer->transport->receive(peer, buffer_tail(&peer->in), room);
+    if (n == -EAGAIN || n == -EINTR) {
+        peer->readable = n == -EINTR || peer->hung_up;
+        return 0;
+    }
+    if (n < 0) {
+        peer->failed = true;
+        return (int)n;
+    }
+    peer->eof = n == 0;
+    peer->in.length += (uint32_t)n;
+    peer->readable = (size_t)n == room || peer->hung_up;
+    return 0;
+}
+
+static ssize_t write_failed(struct peer *peer, ssize_t r)
+{
+    if (r == -EAGAIN || r == -EINTR) {
+        peer->writable = r == -EINTR;
+        return 0;
+    }
+    peer->failed = true;
+    return r;
+}
+
+ssize_t peer_send(struct peer *peer, const char *extra, size_t length)
+{
+    struct iovec parts[2];
+    size_t n_parts = 0, wanted = peer->out.length + length;
+
+    if (!peer->writable || wanted == 0)
+        return 0;
+    if (peer->out.length > 0)
+        parts[n_parts++] = (struct iovec){buffer_head(&peer->out), peer->out.length};
+    if (length > 0)
+        parts[n_parts++] = (struct iovec){(char *)extra, length};
+    ssize_t n = peer->transport->send(peer, parts, n_parts);
+    if (n < 0)
+        return write_failed(peer, n);
+    peer->writable = (size_t)n == wanted;
+    size_t own = (size_t)n < peer->out.length ? (size_t)n : peer->out.length;
+    if (own > 0)
+        buffer_take(&peer->out, own);
+    return n - (ssize_t)own;
+}
+
+ssize_t peer_fill_pipe(struct peer *peer, struct pipe *pipe, size_t most)
+{
+    if (!peer->readable || peer->eof)
+        return 0;
+    ssize_t n = splice(peer->fd, NULL, pipe->in, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         peer->readable = errno == EINTR || peer->hung_up;
         return 0;
@@ -50,41 +99,26 @@ int peer_fill(struct buffer_pool *pool, struct peer *peer)
         return -errno;
     }
     peer->eof = n == 0;
-    peer->in.length += (uint32_t)n;
-    peer->readable = (size_t)n == room || peer->hung_up;
-    return 0;
+    pipe->used += (size_t)n;
+    return n;
 }
 
-ssize_t peer_send(struct peer *peer, const char *extra, size_t length)
+ssize_t peer_send_pipe(struct peer *peer, struct pipe *pipe)
 {
-    struct iovec parts[2] = {
-        {peer->out.length > 0 ? buffer_head(&peer->out) : NULL, peer->out.length},
-        {(char *)extra, length}};
-    struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
-    size_t wanted = peer->out.length + length;
-
-    if (!peer->writable || wanted == 0)
+    if (!peer->writable || pipe->used == 0)
         return 0;
-    ssize_t n = sendmsg(peer->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        peer->writable = errno == EINTR;
-        return 0;
-    }
-    if (n < 0) {
-        peer->failed = true;
-        return -errno;
-    }
-    peer->writable = (size_t)n == wanted;
-    size_t own = (size_t)n < peer->out.length ? (size_t)n : peer->out.length;
-    if (own > 0)
-        buffer_take(&peer->out, own);
-    return n - (ssize_t)own;
+    ssize_t n =
+        splice(pipe->out, NULL, peer->fd, NULL, pipe->used, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (n < 0)
+        return write_failed(peer, -errno);
+    pipe->used -= (size_t)n;
+    return n;
 }
 
 void peer_shut(struct peer *peer)
 {
     if (!peer->shut)
-        shutdown(peer->fd, SHUT_WR);
+        peer->transport->shut(peer);
     peer->shut = true;
 }
 
@@ -93,7 +127,9 @@ void peer_close(struct buffer_pool *pool, struct peer *peer)
     timer_cancel(&peer->timer);
     buffer_drop(pool, &peer->in);
     buffer_drop(pool, &peer->out);
-    if (peer->fd >= 0)
+    if (peer->fd >= 0) {
+        peer->transport->release(peer);
         close(peer->fd);
+    }
     peer->fd = -1;
 }

@@ -4,7 +4,9 @@
 #pragma once
 
 #include "proxy/buffer.h"
+#include "proxy/pipe.h"
 #include "proxy/timer.h"
+#include "proxy/transport.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +23,7 @@ struct peer {
     bool failed;   /* reset or otherwise unusable */
     bool shut;     /* our direction has been ended */
     int fd;
+    const struct transport *transport;
     struct buffer in, out;
     struct timer timer;
 };
@@ -38,6 +41,12 @@ int peer_fill(struct buffer_pool *pool, struct peer *peer);
 /* Writes `out` and, behind it, `extra`. Returns how many bytes of `extra` went, or a negative errno
  * (`failed` is then set). */
 ssize_t peer_send(struct peer *peer, const char *extra, size_t length);
+
+/* Moves up to `most` bytes of what comes from the peer into the pipe, or all of the pipe to the
+ * peer; both with raw transports alone. How many moved (0: not now, or the end, which `eof` tells),
+ * or a negative errno. */
+ssize_t peer_fill_pipe(struct peer *peer, struct pipe *pipe, size_t most);
+ssize_t peer_send_pipe(struct peer *peer, struct pipe *pipe);
 
 /* Ends our direction; once. */
 void peer_shut(struct peer *peer);

@@ -198,12 +198,13 @@ int upstream_connect(struct worker *worker, struct site *site, uint16_t port, bo
         close(fd);
         return -ENOMEM;
     }
-    *upstream = (struct upstream){.peer = {.kind = PEER_UPSTREAM, .fd = fd},
-                                  .worker = worker,
-                                  .site = site,
-                                  .generation = generation,
-                                  .port = port,
-                                  .inet6 = inet6};
+    *upstream =
+        (struct upstream){.peer = {.kind = PEER_UPSTREAM, .fd = fd, .transport = &transport_plain},
+                          .worker = worker,
+                          .site = site,
+                          .generation = generation,
+                          .port = port,
+                          .inet6 = inet6};
     site->refs++;
     int r = start_connect(fd, port, inet6);
     upstream->connected = r == 0;

@@ -343,6 +343,7 @@ void worker_free(struct worker *worker)
     bury(worker);
     free_lists(worker);
     buffer_pool_free(&worker->buffers);
+    pipe_pool_free(&worker->pipes);
     while (worker->n_mail > 0)
         sandbox_unref(worker->mail[--worker->n_mail]);
     pthread_mutex_destroy(&worker->mail_lock);

@@ -53,6 +53,7 @@ struct worker {
     bool listening;
     struct timers timers;
     struct buffer_pool buffers;
+    struct pipe_pool pipes;
     struct site *sites[SITE_BUCKETS];
     struct client *clients; /* all */
     struct client *again;   /* have more to do without a new event */

@@ -333,6 +333,7 @@ export class Instance {
             await Promise.all(sandboxes.map(({ id }) => this.remove(id)));
             await this.noTraces(sandboxes.map(({ id }) => id));
             await this.terminate();
+            assert.doesNotMatch(this.wholeLog, /Sanitizer|runtime error:/, 'a sanitizer has something to say');
             await until('nothing is left', () => findTraces(this).length === 0, 5000).catch(() => {
                 assert.deepEqual(findTraces(this), []);
             });

@@ -61,6 +61,21 @@ export const holds = [
         test: ['escape', 'securebits'],
     },
     {
+        name: 'what a policy gives the init has a ceiling',
+        edits: [['src/supervisor/capabilities.c', '    if (bit_of(name))', '    if (true)']],
+        test: ['policies', 'a bad file is refused'],
+    },
+    {
+        name: 'the init puts itself under Landlock',
+        edits: [['src/init/forker.c', 'return landlock_restrict(&section, err);', 'return section.rules == NULL && err == NULL;']],
+        test: ['landlock', 'what each policy gives up'],
+    },
+    {
+        name: 'the user\'s processes are under Landlock rules of their own',
+        edits: [['src/init/forker.c', 'if (as_root || !forker.running)', 'if (as_root || forker.running)']],
+        test: ['landlock', 'what each policy gives up'],
+    },
+    {
         name: 'user names are a list',
         edits: [['src/api/exec-request.c', '{"user", "root", NULL}', '{"user", "root", "0", NULL}'],
             ['src/init/process-ops.c', '{USER_NAME, "root", NULL}', '{USER_NAME, "root", "0", NULL}']],

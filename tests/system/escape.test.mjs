@@ -227,6 +227,26 @@ test('devices are the six harmless ones', async () => {
     assert.deepEqual(numbers, ['/dev/full 1:7', '/dev/null 1:3', '/dev/random 1:8', '/dev/tty 5:0', '/dev/urandom 1:9', '/dev/zero 1:5']);
 });
 
+test('covers and terminals are the devices that they claim to be (CVE-2025-31133, CVE-2025-52565)', async () => {
+    const covers = await daemon.output(id, 'stat -c "%F %t:%T" /proc/kcore /proc/keys /proc/timer_list | sort -u');
+    assert.equal(covers, 'character special file 1:3\n');
+    const stream = await daemon.stream(id, { command: 'stat -f -c %T /dev/pts; stat -c "%F %t" $(tty); ls /dev/pts; ls /dev/console /dev/kmsg /dev/tty0', tty: true });
+    await stream.ended;
+    assert.match(stream.stdout, /^devpts\r\ncharacter special file 88\r\n0\s+ptmx\r\n/);
+    assert.equal(stream.stdout.match(/No such file/g)?.length, 3, stream.stdout);
+});
+
+test('neither the kernel log nor a process outside is there', async () => {
+    const SYSLOG = 103, SIZE_BUFFER = 10, ESRCH = 3, KILL = 62;
+    for (const user of ['user', 'root']) {
+        assert.equal(await probe(['call', SYSLOG, SIZE_BUFFER, 0, 0], { user }), held(EPERM));
+        for (const pid of [daemon.pid, process.pid]) assert.equal(await probe(['call', KILL, pid, 0], { user }), held(ESRCH));
+        const names = await daemon.output(id, 'cat /proc/[0-9]*/comm', { user });
+        assert.doesNotMatch(names, /auracoded|auracode-api|systemd/);
+        assert.match(names, /^cat$/m);
+    }
+});
+
 // ---- races and made-up folders
 
 test('names that change between link and file never lead out of the project', async () => {

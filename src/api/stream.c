@@ -98,9 +98,11 @@ static int read_packet(struct stream *stream)
     static char buffer[STREAM_CHUNK_MAX + 2]; /* one thread; too large for a stack */
     ssize_t n;
 
+    /* ECONNRESET is told once, before the packets that still wait, when the init closed with input
+     * of ours unread: the command has ended without it, and its end is among them. */
     do
         n = recv(stream->fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0 || (size_t)n > STREAM_CHUNK_MAX + 1) {

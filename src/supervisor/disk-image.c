@@ -16,7 +16,7 @@
  * be changed otherwise.
  *
  * Space comes back to the host as files are deleted (discard), and at once when the sandbox is
- * removed. A write that the host has no room for would be an I/O error: see disk_check_host. */
+ * removed. A write that the host has no room for would be an I/O error: see disk-guard.c. */
 #include "supervisor/disk.h"
 
 #include "supervisor/disk-loop.h"
@@ -510,16 +510,13 @@ static int image_check(const struct limits *from, const struct limits *to, struc
                            "and gets more only with a larger limits.disk");
 }
 
-/* One at rest takes its limit over when it starts. */
-static int image_change(const struct sandbox *sandbox, const struct limits *from,
-                        const struct limits *to, struct error *err)
+static int set_running(const struct sandbox *sandbox, const struct limits *limits,
+                       struct error *err)
 {
     struct statfs status;
     unsigned int number = 0;
-
-    if (from->disk == to->disk || sandbox->state != SANDBOX_RUNNING)
-        return 0;
     cleanup_close int image = open_image(sandbox->dir_fd, err);
+
     if (image < 0)
         return image;
     int r = loop_find(image, sandbox->id, &number);
@@ -527,7 +524,27 @@ static int image_change(const struct sandbox *sandbox, const struct limits *from
         return error_sys(err, r, "finding the loop device of sandbox %s", sandbox->id);
     r = disk_statfs_root(sandbox, &status);
     return r < 0 ? error_sys(err, r, "statfs of sandbox %s", sandbox->id)
-                 : set_limit(number, &status, to, err);
+                 : set_limit(number, &status, limits, err);
+}
+
+/* One at rest takes its limit over when it starts, one that is closed when it is opened. */
+static int image_change(const struct sandbox *sandbox, const struct limits *from,
+                        const struct limits *to, struct error *err)
+{
+    if (from->disk == to->disk || sandbox->state != SANDBOX_RUNNING || sandbox->disk_closed)
+        return 0;
+    return set_running(sandbox, to, err);
+}
+
+static int image_close(const struct sandbox *sandbox, bool closed, struct error *err)
+{
+    struct limits limits = sandbox->limits;
+    struct disk_usage usage = {-1, -1, -1, -1};
+
+    disk_usage(sandbox, &usage);
+    if (closed && usage.bytes >= 0 && usage.bytes < limits.disk)
+        limits.disk = usage.bytes;
+    return set_running(sandbox, &limits, err);
 }
 
 /* What is in use beyond the limit shows as no room at all. */
@@ -587,6 +604,7 @@ const struct disk_backend disk_image = {
     .must_grow = image_must_grow,
     .grow = image_grow,
     .change = image_change,
+    .close = image_close,
     .usage = image_usage,
     .open = image_open,
 };

@@ -53,13 +53,21 @@ int disk_choose(struct supervisor *supervisor, struct error *err)
     return supervisor->disk ? 0 : -err->err;
 }
 
-int disk_check_host(const struct supervisor *supervisor, struct error *err)
+int64_t disk_left(const struct supervisor *supervisor)
 {
     struct statvfs status;
 
     if (fstatvfs(supervisor->state_fd, &status) < 0)
+        return -1;
+    return (int64_t)(status.f_bavail * status.f_frsize);
+}
+
+int disk_check_host(const struct supervisor *supervisor, struct error *err)
+{
+    int64_t left = disk_left(supervisor);
+
+    if (left < 0)
         return error_sys(err, errno, "statvfs of `%s`", supervisor->config.state_dir);
-    int64_t left = (int64_t)(status.f_bavail * status.f_frsize);
     if (left >= supervisor->config.disk_reserve)
         return 0;
     return error_set_code(err, ENOSPC, "host_disk_full",

@@ -52,6 +52,8 @@ struct disk_backend {
     /* Sets the limits of a sandbox, running or not. */
     int (*change)(const struct sandbox *sandbox, const struct limits *from, const struct limits *to,
                   struct error *err);
+    /* Whether one that runs may write no more, whatever its limit, or again as it says. */
+    int (*close)(const struct sandbox *sandbox, bool closed, struct error *err);
     void (*usage)(const struct sandbox *sandbox, struct disk_usage *ret_usage);
     /* A worker's job: a descriptor of the folder that holds upper/, of a sandbox at rest. */
     int (*open)(struct supervisor *supervisor, const char *id, struct error *err);
@@ -80,6 +82,12 @@ const struct disk_backend *disk_by_name(const char *name);
 /* -ENOSPC, code "host_disk_full", when the file system of the state directory has less left than
  * [sandbox] disk_reserve. */
 int disk_check_host(const struct supervisor *supervisor, struct error *err);
+
+/* Bytes that the host's file system of the state directory has left; -1: not known. */
+int64_t disk_left(const struct supervisor *supervisor);
+
+/* disk-guard.c: closes the disk images while the host has less left than that. */
+int disk_guard_start(struct supervisor *supervisor, struct error *err);
 
 /* Fills *ret_usage with -1 where the kernel does not tell. */
 void disk_usage(const struct sandbox *sandbox, struct disk_usage *ret_usage);

@@ -353,6 +353,9 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r < 0)
         return r;
     sandboxes_adopt(supervisor);
+    r = disk_guard_start(supervisor, err);
+    if (r < 0)
+        return r;
     return programs_start(supervisor, err);
 }
 

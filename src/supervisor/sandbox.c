@@ -373,6 +373,7 @@ int sandbox_start(struct sandbox *sandbox, struct error *err)
                               sandbox_state_name(sandbox->state));
     sandbox->generation++;
     sandbox->oom_kills = 0;
+    sandbox->disk_closed = false;
     cause_clear(&sandbox->cause);
     sandbox_set_state(sandbox, SANDBOX_CREATING);
     int r = disk_check_host(sandbox->supervisor, err);

@@ -44,6 +44,7 @@ struct sandbox {
     int dir_fd, run_dir_fd;
     const struct disk_backend *disk;
     int disk_fd;    /* its mount, until it is handed over */
+    bool disk_closed;
     bool preparing; /* a worker is at its disk */
     int sync_fd;    /* to the stage, which waits for the mounts */
     pid_t init_pid;

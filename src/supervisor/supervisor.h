@@ -26,6 +26,7 @@ struct supervisor {
     int run_sandboxes_fd;       /* RUN/sandboxes */
     int templates_fd;
     const struct disk_backend *disk; /* of new sandboxes: disk.h */
+    bool disks_closed;               /* for want of room on the host */
     char disk_text[160];             /* what it is, and why */
     int init_fd;                     /* auracode-init, sealed memfd */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */

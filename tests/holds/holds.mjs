@@ -134,4 +134,9 @@ export const holds = [
         edits: [['src/supervisor/disk-btrfs.c', 'if (ioctl(data_fd, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)', 'if (limit.qgroupid)']],
         test: ['disk', 'fills the disk up to the limit'],
     },
+    {
+        name: 'images are closed while the host is short of room',
+        edits: [['src/supervisor/disk-guard.c', 'if (sandbox->disk->close(sandbox, closed, &err) < 0)', 'if (sandbox->disk->close(sandbox, false, &err) < 0)']],
+        test: ['disk', 'a full host closes them'],
+    },
 ];

@@ -44,6 +44,19 @@ function quotaFileSystem(type) {
     return { stateDir: path.join(mount, 'state'), remove: quiet };
 }
 
+// An ordinary one, of so many MiB.
+function smallFileSystem(size) {
+    const folder = fs.mkdtempSync('/tmp/auracode-disk.');
+    const mount = path.join(folder, 'mount'), image = path.join(folder, 'image');
+    fs.chmodSync(folder, 0o755);
+    fs.mkdirSync(mount);
+    fs.writeFileSync(image, '');
+    fs.truncateSync(image, size * MiB);
+    execFileSync('mke2fs', ['-q', '-t', 'ext4', '-m', '0', image]);
+    execFileSync('mount', ['-o', 'loop', image, mount]);
+    return { stateDir: path.join(mount, 'state'), remove: () => { execFileSync('umount', [mount]); fs.rmSync(folder, { recursive: true }); } };
+}
+
 const numbers = (text, pattern) => {
     const match = text.match(pattern);
     assert.ok(match, text);
@@ -321,6 +334,44 @@ for (const type of Object.keys(MKFS)) {
     if (place.missing) test(`${kind}, on ${type} with quotas`, (t) => t.skip(place.missing));
     else describe(`${kind}, on ${type} with quotas`, () => suite(kind, () => place));
 }
+
+describe('images on a host that has less room than they were promised', () => {
+    const RESERVE = 192 * MiB;
+    let daemon, place;
+    const host = () => { const now = fs.statfsSync(daemon.stateDir); return now.bavail * now.bsize; };
+
+    before(async () => {
+        place = smallFileSystem(768);
+        daemon = await Instance.start({ sandbox: { disk_backend: 'image', disk_reserve: RESERVE } }, { stateDir: place.stateDir });
+    });
+    after(async () => {
+        try {
+            await daemon?.stop();
+        } finally {
+            place.remove();
+        }
+    });
+
+    test('a full host closes them: a full disk inside, no I/O error; room on the host opens them again', async () => {
+        const box = await daemon.create({ egress: 'none', limits: { memory: 128 * MiB, disk: 4096 * MiB } });
+        const probe = await arm(daemon, box.id);
+        const [written, errno] = numbers(await probe(['fill', '/app/full']), /^ok (\d+) errno (\d+)/);
+        assert.equal(errno, ENOSPC);
+        assert.ok(written > 256 * MiB && written < 768 * MiB, `${written}`);
+        assert.ok(host() > 0);
+        const other = await daemon.refused('POST', '/v1/sandboxes', { body: { template: 'node', egress: 'none' } });
+        assert.match(other.message, /MiB left.*disk_reserve/);
+        await daemon.killDaemon(); // the next one finds it closed
+        await daemon.startDaemon();
+        assert.notEqual((await daemon.exec(box.id, 'head -c 4M /dev/zero > /app/more && sync /app/more')).exit_code, 0);
+        await daemon.output(box.id, 'rm -f /app/full /app/more; sync /app');
+        await until('the space is back on the host', () => { execFileSync('sync', ['-f', daemon.stateDir]); return host() > 2 * RESERVE; });
+        await until('the disk is open again', async () =>
+            (await daemon.ok('GET', `/v1/sandboxes/${box.id}/stats`)).disk_limit_bytes === 4096 * MiB);
+        await daemon.output(box.id, 'head -c 64M /dev/zero > /app/again && sync /app/again');
+        for (const { id } of (await daemon.ok('GET', '/v1/sandboxes?state=failed')).sandboxes) await daemon.remove(id);
+    });
+});
 
 describe('sandboxes of versions that knew no disks', () => {
     let daemon;

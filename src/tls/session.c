@@ -10,10 +10,12 @@
 #include <string.h>
 
 #define PROTOCOLS_MAX 4u
+#define RECORD_SIZE   16384u
 
 struct tls {
     gnutls_session_t session;
     struct certificates *set; /* of the handshake */
+    bool in_flight;           /* a record waits in GnuTLS for the socket */
 };
 
 static int library_error(struct error *err, const char *what, int code)
@@ -163,20 +165,70 @@ ssize_t tls_read(struct tls *tls, void *data, size_t size)
     }
 }
 
-ssize_t tls_write(struct tls *tls, const void *data, size_t size)
+/* Up to one record's worth behind `offset`: out of one part as it is, or gathered from several. */
+static const char *gather(const struct iovec *parts, size_t n_parts, size_t offset,
+                          char room[RECORD_SIZE], size_t *ret_size)
 {
-    const char *from = data;
-    size_t sent = 0;
+    size_t used = 0;
 
+    while (n_parts > 0 && offset >= parts->iov_len) {
+        offset -= parts->iov_len;
+        parts++;
+        n_parts--;
+    }
+    if (n_parts == 1 || (n_parts > 0 && parts->iov_len - offset >= RECORD_SIZE)) {
+        size_t left = parts->iov_len - offset;
+        *ret_size = left < RECORD_SIZE ? left : RECORD_SIZE;
+        return (const char *)parts->iov_base + offset;
+    }
+    for (; n_parts > 0 && used < RECORD_SIZE; parts++, n_parts--, offset = 0) {
+        size_t left = parts->iov_len - offset, n = RECORD_SIZE - used;
+        n = left < n ? left : n;
+        memcpy(room + used, (const char *)parts->iov_base + offset, n);
+        used += n;
+    }
+    *ret_size = used;
+    return room;
+}
+
+/* GnuTLS keeps a record that the socket did not take: it asks to be called again, with anything. */
+static ssize_t send_record(struct tls *tls, const struct iovec *parts, size_t n_parts,
+                           size_t offset)
+{
+    char room[RECORD_SIZE];
+    size_t size = 0;
+
+    if (tls->in_flight)
+        return gnutls_record_send(tls->session, NULL, 0);
+    const char *data = gather(parts, n_parts, offset, room, &size);
+    return gnutls_record_send(tls->session, data, size);
+}
+
+ssize_t tls_writev(struct tls *tls, const struct iovec *parts, size_t n_parts)
+{
+    size_t size = 0, sent = 0;
+
+    for (size_t i = 0; i < n_parts; i++)
+        size += parts[i].iov_len;
     while (sent < size) {
-        ssize_t n = gnutls_record_send(tls->session, from + sent, size - sent);
+        ssize_t n = send_record(tls, parts, n_parts, sent);
+        tls->in_flight = n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED;
         if (n < 0 && sent == 0)
             return errno_of((int)n);
+        if (n > 0 && sent + (size_t)n > size)
+            return -EPROTO; /* not the bytes that the record was made of */
         if (n <= 0)
             break;
         sent += (size_t)n;
     }
     return (ssize_t)sent;
+}
+
+ssize_t tls_write(struct tls *tls, const void *data, size_t size)
+{
+    const struct iovec part = {(void *)data, size};
+
+    return tls_writev(tls, &part, 1);
 }
 
 int tls_bye(struct tls *tls)

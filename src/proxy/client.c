@@ -3,10 +3,13 @@
 #include "proxy/client.h"
 
 #include "proxy/forwarded.h"
+#include "proxy/h2.h"
+#include "proxy/tls-transport.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,31 +33,60 @@ void client_count(struct worker *worker, int change)
     atomic_fetch_add(&worker->proxy->n_clients, (unsigned int)change);
 }
 
-struct client *client_new(struct worker *worker, int fd, const char *address)
+static void link_client(struct client *client, struct worker *worker, const char *address)
+{
+    client->worker = worker;
+    client->trusted = networks_hold(&worker->proxy->trusted, address);
+    snprintf(client->address, sizeof(client->address), "%s", address);
+    client->next = worker->clients;
+    if (worker->clients)
+        worker->clients->previous = client;
+    worker->clients = client;
+    timer_arm(&worker->timers, &client->peer.timer, TIMER_HEAD);
+}
+
+struct client *client_new(struct worker *worker, const struct given *given)
 {
     struct client *client = allocate(worker);
     int one = 1;
 
     if (!client) {
         client_count(worker, -1);
-        close(fd);
+        close(given->fd);
         return NULL;
     }
-    client->worker = worker;
     client->peer = (struct peer){
-        .kind = PEER_CLIENT, .fd = fd, .transport = &transport_plain, .writable = true};
-    client->trusted = networks_hold(&worker->proxy->trusted, address);
-    strncpy(client->address, address, sizeof(client->address) - 1);
-    client->next = worker->clients;
-    if (worker->clients)
-        worker->clients->previous = client;
-    worker->clients = client;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    timer_arm(&worker->timers, &client->peer.timer, TIMER_HEAD);
-    if (peer_watch(&client->peer, worker->epoll) < 0) {
+        .kind = PEER_CLIENT, .fd = given->fd, .transport = &transport_plain, .writable = true};
+    client->state = given->tls ? CLIENT_HANDSHAKE : CLIENT_HEAD;
+    client->tls = given->tls;
+    link_client(client, worker, given->address);
+    setsockopt(given->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if ((given->tls && tls_transport_start(&client->peer, &worker->proxy->tls) < 0) ||
+        peer_watch(&client->peer, worker->epoll) < 0) {
         client_close(client);
         return NULL;
     }
+    return client;
+}
+
+struct client *client_new_stream(struct client *carrier, struct h2_stream *stream)
+{
+    struct worker *worker = carrier->worker;
+    struct client *client = proxy_has_room(worker->proxy) ? allocate(worker) : NULL;
+
+    if (!client)
+        return NULL;
+    client_count(worker, 1);
+    client->peer = (struct peer){.kind = PEER_CLIENT,
+                                 .fd = -1,
+                                 .transport = &transport_stream,
+                                 .layer = stream,
+                                 .readable = true,
+                                 .writable = true};
+    client->state = CLIENT_HEAD;
+    client->tls = carrier->tls;
+    link_client(client, worker, carrier->address);
+    worker_again(worker, client);
     return client;
 }
 
@@ -92,6 +124,7 @@ void client_close(struct client *client)
         return;
     client->state = CLIENT_DEAD;
     client_release(client);
+    h2_free(client);
     peer_close(&worker->buffers, &client->peer);
     unlink_client(client);
     if (worker->head_owner == client)
@@ -103,7 +136,9 @@ void client_close(struct client *client)
 
 void client_drain(struct client *client)
 {
-    if (client->state == CLIENT_HEAD && client->peer.in.length == 0)
+    if (client->state == CLIENT_H2)
+        h2_drain(client);
+    else if (client->state == CLIENT_HEAD && client->peer.in.length == 0 && client->peer.fd >= 0)
         client_close(client);
 }
 
@@ -143,6 +178,16 @@ struct text client_path(const struct client *client, const struct head *head)
     return path.length > 0 ? path : TEXT("/");
 }
 
+struct text client_target(const struct head *head)
+{
+    return path_of(head->target);
+}
+
+int64_t client_hsts(const struct client *client)
+{
+    return client->tls ? client->worker->proxy->config.tls_hsts_s : 0;
+}
+
 /* By which name and scheme the browser calls us, as far as is known. */
 static void name_client(struct client *client, const struct head *head, struct text authority)
 {
@@ -150,7 +195,7 @@ static void name_client(struct client *client, const struct head *head, struct t
 
     if (client->trusted)
         forwarded_read(head, &forwarded);
-    client->secure = forwarded.secure;
+    client->secure = client->tls || forwarded.secure;
     client->authority_length = (uint16_t)forwarded_authority(
         &forwarded, authority, client->worker->proxy->domain, client->authority);
 }
@@ -377,9 +422,30 @@ static void run_linger(struct client *client)
         client_close(client);
 }
 
+static void run_handshake(struct client *client)
+{
+    struct peer *peer = &client->peer;
+    int r = peer->failed ? -ECONNRESET : tls_transport_handshake(peer);
+
+    if (r == -EAGAIN)
+        return;
+    if (r < 0) {
+        client_close(client);
+        return;
+    }
+    peer->readable = peer->writable = true; /* the socket is known to the session alone so far */
+    timer_cancel(&peer->timer);
+    if (tls_transport_speaks_h2(peer))
+        h2_start(client);
+    else
+        client->state = CLIENT_HEAD;
+}
+
 void client_run(struct client *client)
 {
     static void (*const handlers[])(struct client * client) = {
+        [CLIENT_HANDSHAKE] = run_handshake,
+        [CLIENT_H2] = h2_run,
         [CLIENT_HEAD] = run_head,
         [CLIENT_PARKED] = dispatch_parked,
         [CLIENT_CONNECT] = dispatch_connecting,
@@ -410,7 +476,9 @@ void client_timeout(struct client *client, enum timer_class class)
     static const struct head_error slow = {408, "request_timeout",
                                            "The request header took too long."};
 
-    if (class == TIMER_HEAD && client->peer.in.length > 0) {
+    if (client->state == CLIENT_H2) {
+        h2_timeout(client);
+    } else if (class == TIMER_HEAD && client->peer.in.length > 0) {
         refuse_head(client, &slow);
         client_run(client);
     } else if (client->state == CLIENT_PARKED || client->state == CLIENT_CONNECT) {

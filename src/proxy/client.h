@@ -1,5 +1,7 @@
 /* One connection from a browser and the request it is at. The states and who moves them on:
  *
+ *   HANDSHAKE TLS is settled                              client.c
+ *   H2        carries streams, each a client of its own   h2.c
  *   HEAD      reading a request head                      client.c
  *   PARKED    the sandbox or its dev server is not ready  dispatch.c
  *   CONNECT   a connection to the dev server is made      dispatch.c
@@ -17,6 +19,8 @@
 #include <arpa/inet.h>
 
 enum client_state {
+    CLIENT_HANDSHAKE,
+    CLIENT_H2,
     CLIENT_HEAD,
     CLIENT_PARKED,
     CLIENT_CONNECT,
@@ -37,6 +41,8 @@ struct client {
     struct upstream *upstream;
     uint8_t state;
     bool again, waiting;
+    bool tls;      /* the browser's connection is encrypted: its scheme is https */
+    struct h2 *h2; /* CLIENT_H2 */
 
     /* the present request */
     bool is_head, navigation, wants_upgrade, idempotent, old; /* old: HTTP/1.0 */
@@ -64,7 +70,11 @@ struct client {
 };
 
 /* Takes the descriptor, whatever comes of it. The client has been counted. */
-struct client *client_new(struct worker *worker, int fd, const char *address);
+struct client *client_new(struct worker *worker, const struct given *given);
+
+/* One whose transport is a stream of that HTTP/2 connection (h2.h). NULL: there is no room. */
+struct h2_stream;
+struct client *client_new_stream(struct client *carrier, struct h2_stream *stream);
 
 /* Counts a client in or out (+1, -1), for its thread and for all. */
 void client_count(struct worker *worker, int change);
@@ -86,8 +96,14 @@ void client_release(struct client *client);
 /* The request at the front of `in`, parsed (again if need be). */
 const struct head *client_head(struct client *client);
 
+/* The request target without scheme and authority. */
+struct text client_target(const struct head *head);
+
 /* The path of the request target, without the path-form prefix. */
 struct text client_path(const struct client *client, const struct head *head);
+
+/* The max-age of Strict-Transport-Security that this browser is told; 0: none. */
+int64_t client_hsts(const struct client *client);
 
 /* The request has been answered in full: next one, or the end. */
 void client_finish(struct client *client);
@@ -112,5 +128,6 @@ struct page;
 /* `poll` of the page only says whether; where, is found out. */
 void reply_page(struct client *client, const struct page *what);
 void reply_error(struct client *client, int status, const char *code, const char *message);
+void reply_redirect_tls(struct client *client); /* the same URL, but https */
 void reply_redirect_slash(struct client *client);
 void reply_status(struct client *client);

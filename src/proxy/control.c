@@ -45,6 +45,31 @@ static void supervisor_lost(struct control *control)
     control->retry_at = 0;
 }
 
+static void on_certificates(void *userdata, json_t *result, struct ipc_fds *fds,
+                            const struct error *err)
+{
+    struct control *control = userdata;
+    struct error problem = ERROR_NONE;
+
+    if (!result) {
+        if (err->err != ECONNRESET)
+            log_warning("asking for the certificates: %s", err->message);
+    } else if (certificate_store_update(&control->proxy->tls.store, ipc_fds_take(fds, 0),
+                                        &problem) < 0) {
+        log_error("reload: %s; the certificates stay as they were", problem.message);
+    }
+}
+
+static void ask_certificates(struct control *control)
+{
+    struct error err = ERROR_NONE;
+
+    if (control->proxy->config.proxy_tls_listen[0] &&
+        rpc_call(&control->supervisor, "tls.get", NULL, NULL, 0, on_certificates, control, NULL,
+                 &err) < 0)
+        log_warning("asking for the certificates: %s", err.message);
+}
+
 static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct control *control = userdata;
@@ -55,6 +80,8 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
             log_warning("the supervisor refused us: %s", err->message);
         return;
     }
+    if (control->gone_since > 0) /* another supervisor, which may have read others */
+        ask_certificates(control);
     control->up = true;
     control->gone_since = 0;
     links_ask_all(control);
@@ -67,6 +94,8 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     const char *id = json_string_value(json_object_get(object, "id"));
     const char *state = json_string_value(json_object_get(object, "state"));
 
+    if (strcmp(name, "tls.changed") == 0)
+        ask_certificates(control);
     if (strcmp(name, "sandbox.state") != 0 || !id || !state || !sandbox_id_valid(id))
         return;
     /* One that no request came for is of no interest yet. */
@@ -88,7 +117,7 @@ static json_t *listener_names(const struct proxy *proxy)
     json_t *names = json_array();
 
     for (unsigned int i = 0; names && i < proxy->n_listeners; i++)
-        json_array_append_new(names, json_string("proxy"));
+        json_array_append_new(names, json_string(proxy->listens_tls[i] ? "proxy-tls" : "proxy"));
     return names;
 }
 

@@ -319,6 +319,10 @@ void dispatch_request(struct client *client)
         show_expected(client);
         return;
     }
+    if (!client->secure && worker->proxy->redirects) {
+        reply_redirect_tls(client);
+        return;
+    }
     if (client->target.slash_missing) {
         reply_redirect_slash(client);
         return;

@@ -20,6 +20,7 @@ static void names_of(const struct client *client, struct exchange_names *ret_nam
         .service_port = sandbox_view(client->site->sandbox).port,
         .client = client->address,
         .origin = client->origin,
+        .hsts_s = client_hsts(client),
     };
 }
 

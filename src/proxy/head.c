@@ -46,6 +46,7 @@ static const struct {
     {TEXT("refresh"), NAME_REFRESH},
     {TEXT("sec-fetch-mode"), NAME_FETCH_MODE},
     {TEXT("set-cookie"), NAME_SET_COOKIE},
+    {TEXT("strict-transport-security"), NAME_HSTS},
     {TEXT("transfer-encoding"), NAME_TRANSFER_ENCODING},
     {TEXT("upgrade"), NAME_UPGRADE},
 };
@@ -77,7 +78,7 @@ static bool is_token_char(unsigned char c)
     return c < 128 && (set[c >> 5] >> (c & 31) & 1);
 }
 
-static bool is_token(struct text text)
+bool head_is_token(struct text text)
 {
     for (size_t i = 0; i < text.length; i++)
         if (!is_token_char((unsigned char)text.data[i]))
@@ -85,7 +86,7 @@ static bool is_token(struct text text)
     return text.length > 0;
 }
 
-static bool is_value(struct text text)
+bool head_is_value(struct text text)
 {
     for (size_t i = 0; i < text.length; i++) {
         unsigned char c = (unsigned char)text.data[i];
@@ -134,9 +135,9 @@ static int parse_field(struct text line, struct head_field *ret_field, struct he
     ret_field->name = (struct text){line.data, (size_t)(colon - line.data)};
     ret_field->value =
         text_trim((struct text){colon + 1, line.length - ret_field->name.length - 1});
-    if (!is_token(ret_field->name))
+    if (!head_is_token(ret_field->name))
         return malformed(error, "A header name holds a character that is not allowed.");
-    if (!is_value(ret_field->value))
+    if (!head_is_value(ret_field->value))
         return malformed(error, "A header value holds a control character.");
     ret_field->id = find_name(ret_field->name);
     return 0;
@@ -280,7 +281,7 @@ static int parse_request_line(struct text line, struct head *head, struct head_e
                           head, error);
     if (r < 0)
         return r;
-    if (!is_token(head->method))
+    if (!head_is_token(head->method))
         return malformed(error, "The method is no token.");
     if (text_is(head->method, TEXT("CONNECT")) || text_is(head->method, TEXT("TRACE")))
         return refuse(error, 405, "method_not_allowed", "CONNECT and TRACE are not proxied.");
@@ -385,7 +386,7 @@ static int parse_status_line(struct text line, struct head *head, struct head_er
         return malformed(error, "The status is out of range.");
     if (line.length > 13)
         head->reason = (struct text){line.data + 13, line.length - 13};
-    if (!is_value(head->reason))
+    if (!head_is_value(head->reason))
         return malformed(error, "The reason phrase holds a control character.");
     return parse_version((struct text){line.data, 8}, head, error);
 }

@@ -20,6 +20,7 @@ enum field_name {
     NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP */
     NAME_HOP,       /* any other field for one connection or one origin alone */
     NAME_HOST,
+    NAME_HSTS,     /* Strict-Transport-Security */
     NAME_LOCATION, /* and Content-Location */
     NAME_ORIGIN,
     NAME_REFERER,
@@ -76,6 +77,10 @@ static inline bool head_upgrades(const struct head *head)
 {
     return head->upgrade && head->body != BODY_CHUNKED && head->content_length == 0;
 }
+
+/* Whether it is a token / what a field's value may be, so that it can be written into a head. */
+bool head_is_token(struct text text);
+bool head_is_value(struct text text);
 
 /* The value of the first such field; length 0 if absent. */
 struct text head_get(const struct head *head, enum field_name name);

@@ -50,20 +50,21 @@ static void place_client(struct worker *own, const struct given *given)
             client_count(worker, -1);
             client_count(own, 1);
         }
-        client_new(own, given->fd, given->address);
+        client_new(own, given);
     }
 }
 
-void listener_accept(struct worker *worker, int fd)
+void listener_accept(struct worker *worker, const struct peer *listener)
 {
     struct proxy *proxy = worker->proxy;
 
     for (int i = 0; i < BATCH && proxy_has_room(proxy); i++) {
         struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
         socklen_t length = sizeof(address);
-        struct given given;
+        struct given given = {.tls = listener->layer != NULL};
 
-        given.fd = accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        given.fd = accept4(listener->fd, (struct sockaddr *)&address, &length,
+                           SOCK_NONBLOCK | SOCK_CLOEXEC);
         /* Out of descriptors: what is open now is all that this process can bear. */
         if (given.fd < 0 && (errno == EMFILE || errno == ENFILE) &&
             atomic_load(&proxy->n_clients) > 0)

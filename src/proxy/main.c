@@ -57,11 +57,37 @@ static int read_config(struct config *config, struct error *err)
 
 static int take_listeners(struct proxy *proxy, struct error *err)
 {
+    static const char *const names[] = {"proxy", "proxy-tls"};
     int fd;
 
-    while (proxy->n_listeners < LISTENERS_MAX && (fd = passed_fd_take("proxy")) >= 0)
-        proxy->listeners[proxy->n_listeners++] = fd;
+    for (size_t i = 0; i < ELEMENTS(names); i++)
+        while (proxy->n_listeners < LISTENERS_MAX && (fd = passed_fd_take(names[i])) >= 0) {
+            proxy->listens_tls[proxy->n_listeners] = i == 1;
+            proxy->listeners[proxy->n_listeners++] = fd;
+        }
     return proxy->n_listeners > 0 ? 0 : error_set(err, ENOENT, "no listening socket was passed");
+}
+
+static void find_redirect(struct proxy *proxy)
+{
+    struct listen_address address = {.port = 443};
+
+    proxy->redirects = str_equal(proxy->config.tls_redirect, "yes");
+    listen_address_parse(proxy->config.proxy_tls_listen, &address);
+    if (address.port != 443)
+        snprintf(proxy->tls_port, sizeof(proxy->tls_port), ":%u", address.port);
+}
+
+/* A bad one at the start: what needs none is served, and the next SIGHUP may bring a better one. */
+static int take_certificates(struct proxy *proxy, struct error *err)
+{
+    struct error problem = ERROR_NONE;
+    int r = tls_context_init(&proxy->tls, err);
+    int fd = passed_fd_take("certificates");
+
+    if (fd >= 0 && r == 0 && certificate_store_update(&proxy->tls.store, fd, &problem) < 0)
+        log_error("%s; no TLS connection will succeed", problem.message);
+    return r;
 }
 
 static unsigned int count_threads(const struct config *config)
@@ -116,11 +142,13 @@ static int run(struct proxy *proxy, struct error *err)
     if (r < 0)
         return r;
     set_log_level(&proxy->config);
+    find_redirect(proxy);
     proxy->domain = (struct text){proxy->config.proxy_domain, strlen(proxy->config.proxy_domain)};
     r = networks_parse(proxy->config.proxy_trusted_proxies, &proxy->trusted);
     if (r < 0)
         return error_sys(err, r, "reading proxy.trusted_proxies");
     r = take_listeners(proxy, err);
+    r = r < 0 ? r : take_certificates(proxy, err);
     if (r == 0 && routes_init(&proxy->routes) < 0)
         r = error_set(err, ENOMEM, "setting up the table of routes");
     /* The control thread blocks signals first, so that no other thread can get them. */
@@ -133,6 +161,7 @@ static int run(struct proxy *proxy, struct error *err)
     stop_workers(proxy);
     control_free(&control);
     routes_free(&proxy->routes);
+    tls_context_free(&proxy->tls);
     for (unsigned int i = 0; i < proxy->n_listeners; i++)
         close(proxy->listeners[i]);
     return r;
@@ -140,7 +169,7 @@ static int run(struct proxy *proxy, struct error *err)
 
 int main(int argc, char **argv)
 {
-    static struct proxy proxy = {.certificates = {.lock = PTHREAD_MUTEX_INITIALIZER}};
+    static struct proxy proxy;
     struct error err = ERROR_NONE;
 
     if (argc == 2 && str_equal(argv[1], "--check-certificates")) { /* by auracoded --check */

@@ -22,6 +22,7 @@ struct exchange_names {
     struct text domain;    /* [proxy] domain */
     const struct target *target;
     bool secure;               /* the browser's connection is https */
+    int64_t hsts_s;            /* max-age of Strict-Transport-Security; 0: none of ours */
     uint16_t port;             /* of the dev server */
     uint16_t service_port;     /* what ID.DOMAIN leads to; 0: not known */
     const char *client;        /* numeric address of the client */

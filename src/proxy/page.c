@@ -178,6 +178,16 @@ static int add_head(struct buffer *out, int status, int retry_after, bool keep_a
     return r < 0 ? r : buffer_print(out, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");
 }
 
+static int add_page_head(struct buffer *out, const struct page *page, bool keep_alive)
+{
+    int r = add_head(out, page->status, page->retry_after, keep_alive);
+
+    if (r == 0 && page->hsts_s > 0)
+        r = buffer_print(out, "Strict-Transport-Security: max-age=%lld\r\n",
+                         (long long)page->hsts_s);
+    return r;
+}
+
 static int make_nonce(char ret_nonce[33])
 {
     unsigned char random[16];
@@ -218,7 +228,7 @@ int page_write_html(struct buffer *out, const struct page *page, bool head_only,
     char nonce[33];
     int r = make_nonce(nonce);
 
-    r = r < 0 ? r : add_head(out, page->status, page->retry_after, keep_alive);
+    r = r < 0 ? r : add_page_head(out, page, keep_alive);
     r = r < 0 ? r
               : buffer_print(out,
                              "Content-Type: text/html; charset=utf-8\r\n"

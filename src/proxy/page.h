@@ -19,6 +19,7 @@ struct page {
     size_t n_ports;
     const char *port_prefix, *port_suffix; /* a link to a port is prefix + port + suffix */
     int retry_after;                       /* seconds; 0: none */
+    int64_t hsts_s;                        /* max-age of Strict-Transport-Security; 0: none */
 };
 
 /* Response head and body; the body is left out for HEAD, but its length is told. 0 or a negative

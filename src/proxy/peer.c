@@ -50,7 +50,7 @@ int peer_fill(struct buffer_pool *pool, struct peer *peer)
     }
     peer->eof = n == 0;
     peer->in.length += (uint32_t)n;
-    peer->readable = (size_t)n == room || peer->hung_up;
+    peer->readable = (size_t)n == room || peer->hung_up || peer->more;
     return 0;
 }
 
@@ -127,9 +127,10 @@ void peer_close(struct buffer_pool *pool, struct peer *peer)
     timer_cancel(&peer->timer);
     buffer_drop(pool, &peer->in);
     buffer_drop(pool, &peer->out);
-    if (peer->fd >= 0) {
+    if (peer->transport)
         peer->transport->release(peer);
+    peer->transport = NULL;
+    if (peer->fd >= 0)
         close(peer->fd);
-    }
     peer->fd = -1;
 }

@@ -22,8 +22,10 @@ struct peer {
     bool eof;      /* ... and have reached it */
     bool failed;   /* reset or otherwise unusable */
     bool shut;     /* our direction has been ended */
+    bool more;     /* the transport has more to read than fitted, or the end: no edge tells of it */
     int fd;
     const struct transport *transport;
+    void *layer; /* the transport's own */
     struct buffer in, out;
     struct timer timer;
 };

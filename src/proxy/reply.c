@@ -45,6 +45,7 @@ void reply_page(struct client *client, const struct page *what)
         page.poll = places.poll;
     page.port_prefix = places.prefix;
     page.port_suffix = places.suffix;
+    page.hsts_s = client_hsts(client);
     bool keep = client->keep_alive && !client->has_body;
     if (buffer_hold(&client->worker->buffers, out) < 0) {
         client_close(client);
@@ -78,6 +79,29 @@ void reply_redirect_slash(struct client *client)
                              "HTTP/1.1 307 Temporary Redirect\r\nLocation: /p/%s/%u/\r\n"
                              "Content-Length: 0\r\nConnection: %s\r\n\r\n",
                              target->id, target->port, client->keep_alive ? "keep-alive" : "close");
+    if (r < 0)
+        client_close(client);
+    else
+        client_replied(client);
+}
+
+/* 308 keeps method and body; HSTS says nothing in clear, so it takes effect behind the redirect. */
+void reply_redirect_tls(struct client *client)
+{
+    struct buffer *out = &client->peer.out;
+    const struct head *head = client_head(client);
+    struct text host = {client->authority, client->authority_length};
+    int n = authority_check(host);
+
+    client->keep_alive = client->keep_alive && !client->has_body;
+    int r = head && n > 0 ? buffer_hold(&client->worker->buffers, out) : -1;
+    r = r < 0 ? r
+              : buffer_print(out,
+                             "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://%.*s%s%.*s\r\n"
+                             "Content-Length: 0\r\nConnection: %s\r\n\r\n",
+                             n, client->authority, client->worker->proxy->tls_port,
+                             (int)client_target(head).length, client_target(head).data,
+                             client->keep_alive ? "keep-alive" : "close");
     if (r < 0)
         client_close(client);
     else

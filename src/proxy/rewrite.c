@@ -176,10 +176,10 @@ static int add_response_field(struct buffer *out, const struct head *head,
         [NAME_SET_COOKIE] = set_cookie_add,
     };
 
-    if (dropped(head, field))
+    if (dropped(head, field) || (field->id == NAME_HSTS && names->hsts_s > 0))
         return 0;
     /* All previews share the host of the path form: none may rule over the others there. */
-    if (field->id == NAME_SITE_WIDE && names->target->path_prefix > 0)
+    if ((field->id == NAME_SITE_WIDE || field->id == NAME_HSTS) && names->target->path_prefix > 0)
         return 0;
     if (field->id == NAME_ALLOW_ORIGIN)
         return add_allow_origin(out, field, names);
@@ -218,6 +218,9 @@ int rewrite_response(struct buffer *out, const struct head *head, const struct r
 
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_response_field(out, head, &head->fields[i], names);
+    if (r == 0 && names->hsts_s > 0)
+        r = buffer_print(out, "Strict-Transport-Security: max-age=%lld\r\n",
+                         (long long)names->hsts_s);
     r = r < 0 ? r : add_date(out, head);
     r = r < 0 ? r : add_response_framing(out, head, form);
     return r < 0 ? r : buffer_literal(out, "\r\n");

@@ -16,7 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 128
+#define EVENTS_MAX   128
+#define AGAIN_ROUNDS 3
 
 unsigned int clients_limit(void)
 {
@@ -42,7 +43,9 @@ int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
     if (r != 0)
         return error_sys(err, r, "setting up a thread");
     for (unsigned int i = 0; i < proxy->n_listeners; i++)
-        worker->listeners[i] = (struct peer){.kind = PEER_LISTENER, .fd = proxy->listeners[i]};
+        worker->listeners[i] = (struct peer){.kind = PEER_LISTENER,
+                                             .fd = proxy->listeners[i],
+                                             .layer = proxy->listens_tls[i] ? &proxy->tls : NULL};
     worker_listen(worker);
     return 0;
 }
@@ -165,7 +168,7 @@ static void take_given(struct worker *worker)
     worker->n_given = 0;
     pthread_mutex_unlock(&worker->mail_lock);
     for (unsigned int i = 0; i < n; i++)
-        client_new(worker, given[i].fd, given[i].address);
+        client_new(worker, &given[i]);
 }
 
 static void read_mail(struct worker *worker)
@@ -205,7 +208,7 @@ static void woken(struct worker *worker)
 static void handle_event(struct worker *worker, struct peer *peer, uint32_t events)
 {
     if (peer->kind == PEER_LISTENER) {
-        listener_accept(worker, peer->fd);
+        listener_accept(worker, peer);
     } else if (peer->kind == PEER_WAKE) {
         woken(worker);
     } else if (peer->fd >= 0 && peer->kind == PEER_CLIENT) {
@@ -221,16 +224,18 @@ static void handle_event(struct worker *worker, struct peer *peer, uint32_t even
     }
 }
 
+/* More than once, since a stream has its connection run again, and that its streams. */
 static void run_again(struct worker *worker)
 {
-    struct client *client = worker->again;
-
-    worker->again = NULL;
-    while (client) {
-        struct client *next = client->again_next;
-        client->again = false;
-        client_run(client);
-        client = next;
+    for (int round = 0; worker->again && round < AGAIN_ROUNDS; round++) {
+        struct client *client = worker->again;
+        worker->again = NULL;
+        while (client) {
+            struct client *next = client->again_next;
+            client->again = false;
+            client_run(client);
+            client = next;
+        }
     }
 }
 

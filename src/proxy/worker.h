@@ -7,7 +7,7 @@
 #include "proxy/head.h"
 #include "proxy/peer.h"
 #include "proxy/route.h"
-#include "tls/report.h"
+#include "tls/session.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -23,6 +23,7 @@ struct site;
 /* A connection that another thread has accepted for this one. */
 struct given {
     int fd;
+    bool tls;
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -32,10 +33,13 @@ struct proxy {
     struct text domain;
     struct networks trusted; /* proxies in front of us */
     struct routes routes;
-    struct certificate_store certificates;
+    struct tls_context tls;
+    bool redirects;   /* requests in clear are sent to https */
+    char tls_port[8]; /* ":7443", or "" for 443 */
     struct worker *workers;
     unsigned int n_workers;
     int listeners[LISTENERS_MAX];
+    bool listens_tls[LISTENERS_MAX];
     unsigned int n_listeners;
     atomic_bool draining;
     /* Clients of all threads, and how many there may be; `full`: a thread has stopped accepting. */

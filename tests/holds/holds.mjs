@@ -112,7 +112,32 @@ export const holds = [
     {
         name: 'one Host (two lengths, and most else that is odd, llhttp refuses as well)',
         edits: [['src/proxy/head.c', 'size_t hosts = count(head, NAME_HOST);', 'size_t hosts = count(head, NAME_HOST) > 0;']],
-        test: ['smuggling', 'two Hosts'],
+        test: ['http', 'two Hosts'],
+    },
+    {
+        name: 'a cookie belongs to the preview that set it',
+        edits: [['src/proxy/set-cookie.c', '{TEXT("domain"), LEAVE_OUT}', '{TEXT("domain"), PASS}']],
+        test: ['http', 'a cookie for localhost'],
+    },
+    {
+        name: 'X-Forwarded-* is believed of trusted proxies alone',
+        edits: [['src/proxy/client.c', 'client->trusted = networks_hold(', 'client->trusted = true || networks_hold(']],
+        test: ['names', 'a proxy in front'],
+    },
+    {
+        name: 'X-Forwarded-Host leads nowhere but where Host does',
+        edits: [['src/proxy/forwarded.c', 'told = told && text_is_case(', 'told = told || text_is_case(']],
+        test: ['http', 'X-Forwarded-Host cannot'],
+    },
+    {
+        name: 'a dev server cannot switch protocols unasked',
+        edits: [['src/proxy/exchange.c', '!(client->wants_upgrade && head->upgrade)', 'false']],
+        test: ['http', '101 that nobody asked for'],
+    },
+    {
+        name: 'a body where none may be is not passed',
+        edits: [['src/proxy/exchange.c', 'client->is_head || head->status == 204 || head->status == 304', 'client->is_head']],
+        test: ['http', '204 has no body'],
     },
     {
         name: 'the supervisor\'s operations have roles',

@@ -203,6 +203,38 @@ static void read_asked(struct control *control)
     }
 }
 
+static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)userdata;
+    (void)fds;
+    if (!result && err->err != ECONNRESET)
+        log_info("no successor before the end: %s", err->message);
+}
+
+/* What has begun is finished while the successor serves, sandboxes' news and sockets included. */
+static void begin_end(struct control *control)
+{
+    struct proxy *proxy = control->proxy;
+    struct signalfd_siginfo info;
+
+    if (read(control->signal_watch.fd, &info, sizeof(info)) < 0 || control->ending)
+        return;
+    control->ending = true;
+    atomic_store(&proxy->draining, true);
+    for (unsigned int i = 0; i < proxy->n_workers; i++)
+        worker_wake(&proxy->workers[i]);
+    if (control->up)
+        rpc_call(&control->supervisor, "program.leave", NULL, NULL, 0, on_leave, control, NULL,
+                 NULL);
+}
+
+static bool has_ended(const struct control *control)
+{
+    const struct proxy *proxy = control->proxy;
+
+    return control->ending && atomic_load(&proxy->n_ended) == proxy->n_workers;
+}
+
 static void handle(struct control *control, struct watch *watch)
 {
     switch (watch->kind) {
@@ -217,7 +249,7 @@ static void handle(struct control *control, struct watch *watch)
         read_asked(control);
         break;
     case WATCH_SIGNAL:
-        control->ending = true;
+        begin_end(control);
         break;
     }
 }
@@ -232,7 +264,7 @@ int control_run(struct control *control, struct error *err)
     struct epoll_event event;
 
     /* One event a turn: handling it may end what a second one would point to. */
-    while (!control->ending) {
+    while (!has_ended(control)) {
         bool ticking = !control->up || control->timed > 0;
         int n = epoll_wait(control->epoll, &event, 1, ticking ? TICK_MS : -1);
         if (n == 1)

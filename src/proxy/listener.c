@@ -42,7 +42,8 @@ static struct worker *least_loaded(struct worker *own)
 
 static void place_client(struct worker *own, const struct given *given)
 {
-    struct worker *worker = least_loaded(own);
+    /* A thread that is told to end may have done so. */
+    struct worker *worker = atomic_load(&own->proxy->draining) ? own : least_loaded(own);
 
     client_count(worker, 1);
     if (worker == own || !worker_give(worker, given)) {

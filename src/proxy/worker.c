@@ -151,7 +151,17 @@ static void drain(struct worker *worker)
     if (worker->drain_until > 0)
         return;
     worker->drain_until = worker->timers.now + DRAIN_MS;
+    worker->drain_idle_at = worker->timers.now + DRAIN_IDLE_MS;
     worker_listen(worker);
+}
+
+/* A client that keeps a connection for its next request may be sending it just now. It gets a while
+ * to do so, and its answer tells it that the connection ends; those that stay silent are closed. */
+static void drain_idle(struct worker *worker)
+{
+    if (worker->drain_idle_at == 0 || worker->timers.now < worker->drain_idle_at)
+        return;
+    worker->drain_idle_at = 0;
     for (struct client *client = worker->clients, *next; client; client = next) {
         next = client->next;
         client_drain(client);
@@ -283,7 +293,7 @@ static void bury(struct worker *worker)
 static bool is_over(const struct worker *worker)
 {
     return worker->drain_until > 0 &&
-           (!worker->clients || worker->timers.now >= worker->drain_until);
+           (atomic_load(&worker->n_clients) == 0 || worker->timers.now >= worker->drain_until);
 }
 
 static int wait_ms(const struct worker *worker)
@@ -292,7 +302,8 @@ static int wait_ms(const struct worker *worker)
 
     if (worker->drain_until == 0)
         return wait;
-    int64_t left = worker->drain_until - worker->timers.now;
+    int64_t until = worker->drain_idle_at > 0 ? worker->drain_idle_at : worker->drain_until;
+    int64_t left = until - worker->timers.now;
     return wait < 0 || wait > left ? (int)(left > 0 ? left : 0) : wait;
 }
 
@@ -308,8 +319,11 @@ static void *run(void *userdata)
             handle_event(worker, events[i].data.ptr, events[i].events);
         run_again(worker);
         run_timers(worker);
+        drain_idle(worker);
         bury(worker);
     }
+    atomic_fetch_add(&worker->proxy->n_ended, 1);
+    eventfd_write(worker->proxy->routes.wake, 1);
     return NULL;
 }
 

@@ -42,6 +42,7 @@ struct proxy {
     bool listens_tls[LISTENERS_MAX];
     unsigned int n_listeners;
     atomic_bool draining;
+    atomic_uint n_ended; /* threads that are done */
     /* Clients of all threads, and how many there may be; `full`: a thread has stopped accepting. */
     atomic_uint n_clients;
     atomic_uint clients_max;
@@ -66,7 +67,7 @@ struct worker {
     unsigned int n_free_clients, n_free_upstreams;
     const struct client *head_owner; /* whose request `head` holds, as long as it is not reused */
     struct head head, response;
-    int64_t drain_until;
+    int64_t drain_until, drain_idle_at; /* ms, 0: serving, or (the second) they were closed */
     /* Clients, those on their way in `given` included; other threads read it to share the load. */
     atomic_uint n_clients;
     /* mail from the control thread: sandboxes that changed; from other threads: connections */

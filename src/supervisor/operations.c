@@ -111,6 +111,15 @@ static int op_hello(struct request *request, void *params, struct error *err)
     return 0;
 }
 
+static int op_leave(struct request *request, void *params, struct error *err)
+{
+    (void)params;
+    int r = program_leave(supervisor_of(request), request->conn->role, err);
+    if (r == 0)
+        request_reply(request, json_object(), NULL, 0);
+    return r;
+}
+
 /* ---- sandboxes
  * ------------------------------------------------------------------------------------ */
 
@@ -540,6 +549,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 /* clang-format off */
 const struct server_op operations[] = {
     {"hello", BOTH, STATE_NEW, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
+    {"program.leave", ROLE_PROXY, STATE_READY, NULL, 0, 0, op_leave},
     {"sandbox.create", ROLE_API, STATE_READY, FIELDS(sandbox_spec_fields), 0, op_create},
     {"sandbox.get", BOTH, LISTED, FIELDS(id_fields), 0, op_get},
     {"sandbox.list", ROLE_API, STATE_READY, FIELDS(list_fields), 0, op_list},

@@ -16,8 +16,10 @@ struct program {
     int listeners[LISTENERS_MAX];
     pid_t pid;
     int pidfd;
+    int leaving_pidfd; /* one that finishes what it has begun while its successor serves; -1: none
+                        */
     int64_t started_ms, backoff_ms;
-    sd_event_source *exit_source, *restart_source;
+    sd_event_source *exit_source, *restart_source, *leaving_source;
 };
 
 struct passed {

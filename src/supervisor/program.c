@@ -96,6 +96,20 @@ static int on_program_exit(sd_event_source *source, int fd, uint32_t revents, vo
     return 0;
 }
 
+static int on_leaving_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct program *program = userdata;
+    siginfo_t info;
+
+    (void)source;
+    (void)revents;
+    waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
+    program->leaving_source = sd_event_source_disable_unref(program->leaving_source);
+    close_and_forget(&program->leaving_pidfd);
+    supervisor_check_stopped(program->supervisor);
+    return 0;
+}
+
 static int watch_program(struct program *program, struct error *err)
 {
     program->pidfd = pidfd_open(program->pid, 0);
@@ -187,6 +201,23 @@ int program_hello(struct supervisor *supervisor, unsigned int role, json_t *name
     return r;
 }
 
+int program_leave(struct supervisor *supervisor, unsigned int role, struct error *err)
+{
+    struct program *program = program_of_role(supervisor, role);
+
+    if (!program || program->pidfd < 0 || program->leaving_pidfd >= 0 || supervisor->stopping)
+        return error_set_code(err, EBUSY, "program_leaving", "another one is leaving");
+    program->exit_source = sd_event_source_disable_unref(program->exit_source);
+    program->leaving_pidfd = TAKE_FD(program->pidfd);
+    int r = sd_event_add_io(supervisor->event, &program->leaving_source, program->leaving_pidfd,
+                            EPOLLIN, on_leaving_exit, program);
+    if (r < 0)
+        return error_sys(err, r, "watching %s", program->name);
+    pidfd_send_signal(program->leaving_pidfd, SIGTERM, NULL, 0); /* it may only have said so */
+    log_info("%s (pid %d) leaves", program->name, (int)program->pid);
+    return start_program(program, err);
+}
+
 unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
 {
     for (int i = 0; i < PROGRAMS; i++)
@@ -247,7 +278,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
     supervisor->programs = programs;
     for (int i = 0; i < PROGRAMS; i++) {
         programs[i].supervisor = supervisor;
-        programs[i].pidfd = -1;
+        programs[i].pidfd = programs[i].leaving_pidfd = -1;
         for (int l = 0; l < LISTENERS_MAX; l++)
             programs[i].listeners[l] = -1;
     }
@@ -267,15 +298,18 @@ int programs_start(struct supervisor *supervisor, struct error *err)
 
 void programs_stop(struct supervisor *supervisor)
 {
-    for (int i = 0; supervisor->programs && i < PROGRAMS; i++)
+    for (int i = 0; supervisor->programs && i < PROGRAMS; i++) {
         if (supervisor->programs[i].pidfd >= 0)
             pidfd_send_signal(supervisor->programs[i].pidfd, SIGTERM, NULL, 0);
+        if (supervisor->programs[i].leaving_pidfd >= 0)
+            pidfd_send_signal(supervisor->programs[i].leaving_pidfd, SIGTERM, NULL, 0);
+    }
 }
 
 bool programs_alive(const struct supervisor *supervisor)
 {
     for (int i = 0; supervisor->programs && i < PROGRAMS; i++)
-        if (supervisor->programs[i].pidfd >= 0)
+        if (supervisor->programs[i].pidfd >= 0 || supervisor->programs[i].leaving_pidfd >= 0)
             return true;
     return false;
 }
@@ -286,7 +320,9 @@ void programs_free(struct supervisor *supervisor)
         struct program *program = &supervisor->programs[i];
         sd_event_source_disable_unref(program->exit_source);
         sd_event_source_disable_unref(program->restart_source);
+        sd_event_source_disable_unref(program->leaving_source);
         close_and_forget(&program->pidfd);
+        close_and_forget(&program->leaving_pidfd);
         for (int l = 0; l < LISTENERS_MAX; l++)
             close_and_forget(&program->listeners[l]);
     }

@@ -26,6 +26,10 @@ bool programs_alive(const struct supervisor *supervisor);
 int program_hello(struct supervisor *supervisor, unsigned int role, json_t *names,
                   struct ipc_fds *fds, struct error *err);
 
+/* A program accepts no more connections and will end: its successor starts at once. -EBUSY while an
+ * earlier one is still leaving, so that a hostile program cannot have many started. */
+int program_leave(struct supervisor *supervisor, unsigned int role, struct error *err);
+
 /* The role of a connection that comes from `uid`, or 0. */
 unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid);
 

@@ -181,12 +181,21 @@ export class Instance {
         return this.#child.pid;
     }
 
-    // The pid of a program that the daemon started.
+    // The pids of a program that the daemon started; a second one is there while the first leaves.
+    hostPrograms(name) {
+        return fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').trim().split(' ').filter(Boolean).filter((pid) => {
+            try {
+                return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0].endsWith(name);
+            } catch {
+                return false; // ended since
+            }
+        }).map(Number);
+    }
+
     hostProgram(name) {
-        const child = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').trim().split(' ')
-            .find((pid) => pid && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0].endsWith(name));
-        assert.ok(child, `${name} is not a child of auracoded`);
-        return Number(child);
+        const [pid] = this.hostPrograms(name);
+        assert.ok(pid, `${name} is not a child of auracoded`);
+        return pid;
     }
 
     async killDaemon() {

@@ -139,8 +139,9 @@ test('the proxy may ask for none of the operations of the API', async () => {
 
 test('wrong types, unknown fields and wrong values are refused by name, for every operation', async () => {
     const peer = await Peer.connect(users.api, { hello: true });
+    const proxy = await Peer.connect(users.proxy, { hello: true });
     for (const op of table.filter(({ name }) => name !== 'hello')) {
-        const error = await peer.refused(op.name, { no_such_field: 1 }, 'unknown_field');
+        const error = await (op.roles === 'ROLE_PROXY' ? proxy : peer).refused(op.name, { no_such_field: 1 }, 'unknown_field');
         assert.equal(error.field, 'no_such_field');
         if (!needsSandbox(op)) continue;
         for (const value of [1, true, [], {}, '', 'A', '../../../../', 'a'.repeat(12000), running.slice(1), `${running}x`])
@@ -168,6 +169,18 @@ test('wrong types, unknown fields and wrong values are refused by name, for ever
         assert.ok(error.field === field || error.message.includes(field), `${op}: ${JSON.stringify(error)}`);
     }
     for (const name of ['/', '..', '.new.x', 'a/../b', 'x\n']) await peer.refused('template.remove', { name });
+});
+
+test('a proxy that keeps leaving has no more than one successor at a time', async () => {
+    const peer = await Peer.connect(users.proxy, { hello: true });
+    const first = daemon.hostProgram('auracode-proxy');
+    for (let i = 0; i < 20; i++) {
+        const { ok, error } = await peer.call('program.leave');
+        assert.ok(ok || error.code === 'program_leaving', JSON.stringify(error));
+        assert.ok(daemon.hostPrograms('auracode-proxy').length <= 2);
+    }
+    await until('the first was told to end', () => !daemon.hostPrograms('auracode-proxy').includes(first));
+    await until('one is left', () => daemon.hostPrograms('auracode-proxy').length === 1);
 });
 
 test('an operation is legal only in the states that the table names', async () => {

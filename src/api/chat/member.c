@@ -97,8 +97,8 @@ void member_send(struct member *member, json_t *envelope)
 {
     cleanup_json json_t *owned = envelope;
 
-    if (envelope)
-        send_envelope(member, envelope);
+    if (owned)
+        send_envelope(member, owned);
 }
 
 void member_fail(struct member *member, const char *id, const struct error *err)

@@ -106,14 +106,14 @@ json_t *room_envelope(const struct room *room, const char *type, json_t *data)
 void room_send(struct room *room, unsigned int roles, const struct member *except, json_t *envelope)
 {
     cleanup_json json_t *owned = envelope;
-    cleanup_free char *text = envelope ? json_dumps(envelope, JSON_COMPACT) : NULL;
+    cleanup_free char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
     struct ws_text message = {.text = text, .length = text ? strlen(text) : 0};
 
     if (!text)
         return;
     for (struct member *member = room->members; member; member = member->next)
         if ((member->role & roles) && member != except)
-            member_send_text(member, &message, envelope);
+            member_send_text(member, &message, owned);
     ws_text_clear(&message);
 }
 

@@ -155,72 +155,116 @@ static void reply(struct request *request, const struct sandbox *sandbox)
     request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL, 0);
 }
 
-/* ---- a disk that must grow first
- * ------------------------------------------------------------------------- */
+/* ---- what takes long, and goes before the rest in a worker --------------------------------------
+ *
+ * A disk that must grow; and a memory limit that falls, since the kernel reclaims what is above it
+ * within the write (0.4 s for 600 MB of page cache). The steps find both done. */
 
-struct growth {
+struct ahead {
     struct supervisor *supervisor;
     struct request *request; /* holds what params point to */
     const struct disk_backend *disk;
     char id[SANDBOX_ID_LENGTH + 1];
     struct update_params params;
-    struct limits limits;
+    struct limits old, new;
+    bool grow, squeeze;
 };
 
-static int grow_job(void *userdata, struct error *err)
+static struct limits squeezed(const struct ahead *ahead)
 {
-    struct growth *growth = userdata;
+    struct limits limits = ahead->old;
 
-    return growth->disk->grow(growth->supervisor, growth->id, &growth->limits, err);
+    limits.memory = ahead->new.memory;
+    limits.memory_high = ahead->new.memory_high;
+    return limits;
+}
+
+static int ahead_job(void *userdata, struct error *err)
+{
+    const struct ahead *ahead = userdata;
+    struct limits to = squeezed(ahead);
+    int r = ahead->grow ? ahead->disk->grow(ahead->supervisor, ahead->id, &ahead->new, err) : 0;
+
+    if (r == 0 && ahead->squeeze)
+        r = cgroup_set_limits(&ahead->supervisor->cgroups, ahead->id, &ahead->old, &to, err);
+    return r;
+}
+
+/* The rest was refused, or the job itself half way: what holds is what the sandbox says. */
+static void unsqueeze(const struct ahead *ahead, const struct sandbox *sandbox)
+{
+    struct limits from = squeezed(ahead);
+
+    if (ahead->squeeze && sandbox && sandbox->state == SANDBOX_RUNNING)
+        cgroup_set_limits(&ahead->supervisor->cgroups, ahead->id, &from, &sandbox->limits, NULL);
 }
 
 /* The sandbox may have ended meanwhile, or be gone. */
-static void grow_done(void *userdata, const struct error *failure)
+static void ahead_done(void *userdata, const struct error *failure)
 {
-    struct growth *growth = userdata;
-    struct sandbox *sandbox = sandbox_find(growth->supervisor, growth->id);
+    struct ahead *ahead = userdata;
+    struct sandbox *sandbox = sandbox_find(ahead->supervisor, ahead->id);
     struct error err = *failure;
 
-    if (!err.err && (!sandbox || sandbox->state == SANDBOX_REMOVING))
-        error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", growth->id);
-    if (!err.err && apply(sandbox, &growth->params, &err) == 0)
-        reply(growth->request, sandbox);
-    else
-        request_fail(growth->request, &err);
-    free(growth);
+    if (!sandbox || sandbox->state == SANDBOX_REMOVING)
+        error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", ahead->id);
+    else if (err.err && ahead->squeeze && sandbox->state != SANDBOX_RUNNING)
+        err = ERROR_NONE; /* its cgroup went with it: nothing is left to squeeze */
+    if (!err.err && apply(sandbox, &ahead->params, &err) == 0) {
+        reply(ahead->request, sandbox);
+    } else {
+        unsqueeze(ahead, sandbox);
+        request_fail(ahead->request, &err);
+    }
+    free(ahead);
 }
 
-static int grow_first(struct sandbox *sandbox, const struct update_params *params,
-                      const struct limits *limits, struct request *request, struct error *err)
+static int go_ahead(struct sandbox *sandbox, const struct ahead *what, struct error *err)
 {
-    struct growth *growth = calloc(1, sizeof(*growth));
+    struct ahead *ahead = malloc(sizeof(*ahead));
 
-    if (!growth)
+    if (!ahead)
         return error_oom(err);
-    *growth = (struct growth){.supervisor = sandbox->supervisor,
-                              .request = request,
-                              .disk = sandbox->disk,
-                              .params = *params,
-                              .limits = *limits};
-    memcpy(growth->id, sandbox->id, sizeof(growth->id));
-    int r = worker_start(sandbox->supervisor, grow_job, grow_done, growth, err);
+    *ahead = *what;
+    memcpy(ahead->id, sandbox->id, sizeof(ahead->id));
+    int r = worker_start(sandbox->supervisor, ahead_job, ahead_done, ahead, err);
     if (r < 0)
-        free(growth);
+        free(ahead);
     return r;
+}
+
+static bool must_squeeze(const struct sandbox *sandbox, const struct limits *new)
+{
+    const struct limits *old = &sandbox->limits;
+
+    return sandbox->state == SANDBOX_RUNNING &&
+           (new->memory < old->memory ||
+            (new->memory_high && (!old->memory_high || new->memory_high < old->memory_high)));
 }
 
 int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
                    struct request *request, struct error *err)
 {
     struct limits limits = sandbox->limits;
-    int r = limits_decode(params->limits, &limits, err);
+    int r = labels_check(params->labels, err);
 
+    if (r == 0)
+        r = limits_decode(params->limits, &limits, err);
     if (r == 0 && sandbox->disk->check)
         r = sandbox->disk->check(&sandbox->limits, &limits, err);
     if (r < 0)
         return r;
-    if (sandbox->disk->must_grow && sandbox->disk->must_grow(sandbox, &limits))
-        return grow_first(sandbox, params, &limits, request, err);
+    const struct ahead ahead = {.supervisor = sandbox->supervisor,
+                                .request = request,
+                                .disk = sandbox->disk,
+                                .params = *params,
+                                .old = sandbox->limits,
+                                .new = limits,
+                                .grow = sandbox->disk->must_grow &&
+                                        sandbox->disk->must_grow(sandbox, &limits),
+                                .squeeze = must_squeeze(sandbox, &limits)};
+    if (ahead.grow || ahead.squeeze)
+        return go_ahead(sandbox, &ahead, err);
     r = apply(sandbox, params, err);
     if (r == 0)
         reply(request, sandbox);

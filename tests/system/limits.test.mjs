@@ -108,7 +108,7 @@ test('what the kernel refuses takes back what was changed before it', async () =
     const { id } = await daemon.create({ limits: { ...first, tmp: 64 * MiB } });
     await daemon.output(id, 'head -c 40M /dev/zero > /tmp/full');
     const answer = await daemon.refused('PATCH', `/v1/sandboxes/${id}`, {
-        body: { limits: { pids: 99, shm: 8 * MiB, tmp: 16 * MiB } },
+        body: { limits: { memory: first.memory - 32 * MiB, pids: 99, shm: 8 * MiB, tmp: 16 * MiB } },
     });
     assert.match(answer.message, /limits\.tmp/);
     assertKernel(id, first);

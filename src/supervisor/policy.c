@@ -36,13 +36,14 @@ static int load(const char *directory, const char *name, int depth, struct polic
                 struct error *err);
 
 /* Puts file and line before a message about a field of this text. */
-static int blame(const struct source *source, struct error *err)
+static void blame(const struct source *source, struct error *err)
 {
     int line = err && err->field[0] ? policy_line(source->text, source->length, err->field) : 0;
 
     if (line > 0)
-        return error_prefix(err, "%s:%d", source->label, line);
-    return error_prefix(err, "%s", source->label);
+        error_prefix(err, "%s:%d", source->label, line);
+    else
+        error_prefix(err, "%s", source->label);
 }
 
 /* ---- what a policy extends ------------------------------------------------------------------- */
@@ -57,13 +58,15 @@ static int merge(const struct source *source, json_t *child, const char *extends
     if (source->depth >= EXTENDS_MAX) {
         error_set_field(err, "extends", "expected at most %d policies, one on another",
                         EXTENDS_MAX);
-        return blame(source, err);
+        blame(source, err);
+        return -EINVAL;
     }
     int r = load(source->directory, extends, source->depth + 1, &policy, err);
     if (r == -ENOENT) {
         error_set_field(err, "extends", "there is no policy `%s` in `%.128s`", extends,
                         source->directory);
-        return blame(source, err);
+        blame(source, err);
+        return -EINVAL;
     }
     if (r < 0)
         return r;
@@ -102,8 +105,10 @@ static int resolve(const struct source *source, const char *name, json_t **ret_f
     r = policy_file_decode(file, &decoded, err);
     if (r == 0 && name && !str_equal(decoded.name, name))
         r = error_set_field(err, "name", "expected the file's: `%s`", name);
-    if (r < 0)
-        return blame(source, err);
+    if (r < 0) {
+        blame(source, err);
+        return r;
+    }
     if (decoded.extends)
         return merge(source, file, decoded.extends, ret_file, err);
     *ret_file = TAKE_PTR(file);

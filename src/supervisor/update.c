@@ -210,7 +210,7 @@ static void ahead_done(void *userdata, const struct error *failure)
         error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", ahead->id);
     else if (err.err && ahead->squeeze && sandbox->state != SANDBOX_RUNNING)
         err = ERROR_NONE; /* its cgroup went with it: nothing is left to squeeze */
-    if (!err.err && apply(sandbox, &ahead->params, &err) == 0) {
+    if (sandbox && !err.err && apply(sandbox, &ahead->params, &err) == 0) {
         reply(ahead->request, sandbox);
     } else {
         unsqueeze(ahead, sandbox);

@@ -24,10 +24,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 /* What one launch holds; closed as a whole. */
@@ -167,6 +169,43 @@ static int prepare_texts(struct launch *launch, struct error *err)
     return 0;
 }
 
+static uint32_t first_id(const struct sandbox *sandbox)
+{
+    return (uint32_t)(sandbox->supervisor->config.ids_base + (int64_t)sandbox->slot * IDMAP_RANGE);
+}
+
+/* Until it is undone with uid 0, our effective uid is another, with all capabilities. */
+static int change_effective_uid(uid_t uid)
+{
+    int bits = prctl(PR_GET_SECUREBITS);
+
+    if (bits < 0 || prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP) < 0)
+        return -errno;
+    int r = syscall(SYS_setresuid, -1, uid, -1) < 0 ? -errno : 0;
+    prctl(PR_SET_SECUREBITS, bits);
+    return r;
+}
+
+/* What a user namespace uses of what the kernel counts for each user (inotify instances and
+ * watches, namespaces: /proc/sys/user) it counts for the one who made the namespace as well. Made
+ * by root, all sandboxes would share one account with the host's root: so each is made by its own
+ * root. */
+static long clone_with_own_account(const struct sandbox *sandbox, struct clone_args *arguments)
+{
+    int r = change_effective_uid(first_id(sandbox));
+
+    if (r < 0) {
+        errno = -r;
+        return -1;
+    }
+    long pid = syscall(SYS_clone3, arguments, sizeof(*arguments));
+    int failure = errno;
+    if (pid != 0 && change_effective_uid(0) < 0)
+        abort(); /* nothing that follows would be right */
+    errno = failure;
+    return pid;
+}
+
 static pid_t clone_stage(struct launch *launch, int *ret_pidfd, struct error *err)
 {
     struct clone_args arguments = {
@@ -176,7 +215,7 @@ static pid_t clone_stage(struct launch *launch, int *ret_pidfd, struct error *er
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)launch->cgroup.leaf_fd,
     };
-    long pid = syscall(SYS_clone3, &arguments, sizeof(arguments));
+    long pid = clone_with_own_account(launch->sandbox, &arguments);
 
     if (pid == 0)
         stage_run(&launch->stage);
@@ -255,9 +294,7 @@ static int equip(struct launch *launch, struct error *err)
     struct supervisor *supervisor = sandbox->supervisor;
 
     process_start_time(sandbox->init_pid, &sandbox->init_start_time);
-    int r = idmap_write(
-        sandbox->init_pid,
-        (uint32_t)(supervisor->config.ids_base + (int64_t)sandbox->slot * IDMAP_RANGE), err);
+    int r = idmap_write(sandbox->init_pid, first_id(sandbox), err);
     if (r == 0) {
         sandbox->netns_fd = open_namespace(sandbox->init_pid, "net", err);
         r = sandbox->netns_fd < 0 ? sandbox->netns_fd : 0;

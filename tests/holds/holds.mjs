@@ -163,4 +163,9 @@ export const holds = [
         edits: [['src/supervisor/disk-guard.c', 'if (sandbox->disk->close(sandbox, closed, &err) < 0)', 'if (sandbox->disk->close(sandbox, false, &err) < 0)']],
         test: ['disk', 'a full host closes them'],
     },
+    {
+        name: 'each sandbox has its own account of inotify instances',
+        edits: [['src/supervisor/launch.c', 'change_effective_uid(first_id(sandbox))', 'change_effective_uid(0)']],
+        test: ['resources', 'inotify instances are counted'],
+    },
 ];

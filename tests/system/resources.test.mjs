@@ -103,6 +103,17 @@ test('inotify runs out inside', async () => {
     await daemon.output(attacker.id, ['rm', '-r', '/tmp/watches']);
 });
 
+test('inotify instances are counted for each sandbox: whoever holds all takes none from neighbour and host', async () => {
+    const holders = await Promise.all([1, 2, 3].map(() => daemon.stream(attacker.id, { argv: ['/home/user/probe', 'hold-watches'] })));
+    await Promise.all(holders.map((holder) => holder.outputs(/^ok \d+/)));
+    assert.notEqual((await daemon.exec(attacker.id, ['node', '-e', 'require("fs").watch("/app").close()'])).exit_code, 0);
+    await daemon.output(neighbour.id, ['node', '-e', 'require("fs").watch("/app").close()']);
+    fs.watch('/tmp').close();
+    for (const holder of holders) holder.control({ type: 'signal', signal: 'SIGKILL' });
+    await Promise.all(holders.map((holder) => holder.ended));
+    await daemon.output(attacker.id, ['node', '-e', 'require("fs").watch("/app").close()']);
+});
+
 test('zombies by the thousand are reaped by the init', async () => {
     assert.equal((await attack(['zombies', 3000])).stdout, 'ok 3000');
     await until('no zombie is left', async () =>

@@ -348,6 +348,19 @@ static int watches(char **arguments)
     return 0;
 }
 
+/* hold-watches: all inotify instances that can be had, until it is killed. */
+static int hold_watches(char **arguments)
+{
+    long instances = 0;
+
+    (void)arguments;
+    while (inotify_init1(0) >= 0)
+        instances++;
+    tell(instances);
+    pause();
+    return 0;
+}
+
 /* zombies COUNT: children of PID 1 that end at once, again and again. */
 static int zombies(char **arguments)
 {
@@ -412,6 +425,7 @@ static const struct {
     {"project", project},
     {"descriptors", descriptors},
     {"watches", watches},
+    {"hold-watches", hold_watches},
     {"zombies", zombies},
     {"flood", flood},
 };

@@ -156,7 +156,7 @@ export const holds = [
     {
         name: 'a subvolume has a limit',
         edits: [['src/supervisor/disk-btrfs.c', 'if (ioctl(data_fd, BTRFS_IOC_QGROUP_LIMIT, &limit) < 0)', 'if (limit.qgroupid)']],
-        test: ['disk', 'fills the disk up to the limit'],
+        test: ['disk-quota', 'fills the disk up to the limit'],
     },
     {
         name: 'images are closed while the host is short of room',

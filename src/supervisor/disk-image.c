@@ -37,7 +37,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 
 #define IMAGE       "data.img"
 #define NEW_IMAGE   "data.img.new" /* while it is made */
@@ -88,26 +87,6 @@ static int64_t least_bytes(const struct limits *limits)
 /* ---- making and mounting, in workers -----------------------------------------------------------
  */
 
-/* Runs a tool of e2fsprogs in that folder; its exit status may be up to `most`. */
-static int run_tool(int dir_fd, char *const *arguments, int most, struct error *err)
-{
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        if (fchdir(dir_fd) == 0 && setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1) == 0)
-            execvp(arguments[0], arguments);
-        _exit(127);
-    }
-    if (pid < 0 || waitpid(pid, &status, 0) < 0)
-        return error_sys(err, errno, "running %s", arguments[0]);
-    if (WIFEXITED(status) && WEXITSTATUS(status) <= most)
-        return 0;
-    return error_set(err, EIO, "%s on the disk image: %s", arguments[0],
-                     WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "not found (e2fsprogs)"
-                                                                     : "failed");
-}
-
 static int make_file_system(int dir_fd, const struct limits *limits, struct error *err)
 {
     char inodes[24], blocks[24];
@@ -137,7 +116,7 @@ static int make_file_system(int dir_fd, const struct limits *limits, struct erro
 
     snprintf(inodes, sizeof(inodes), "%lld", (long long)image_inodes(limits));
     snprintf(blocks, sizeof(blocks), "%lld", (long long)image_bytes(limits) / BLOCK);
-    return run_tool(dir_fd, arguments, 0, err);
+    return disk_run_tool(dir_fd, arguments, 0, err);
 }
 
 /* Of an image that is not mounted. resize2fs wants a checked one (status 1: mended), and to e2fsck
@@ -150,8 +129,8 @@ static int grow_at_rest(int dir_fd, int image_fd, struct error *err)
 
     if (pwrite(image_fd, &none, sizeof(none), RESERVED_BLOCKS_LO) != sizeof(none))
         return error_sys(err, errno, "write to the disk image");
-    int r = run_tool(dir_fd, check, 1, err);
-    return r == 0 ? run_tool(dir_fd, resize, 0, err) : r;
+    int r = disk_run_tool(dir_fd, check, 1, err);
+    return r == 0 ? disk_run_tool(dir_fd, resize, 0, err) : r;
 }
 
 static int make_file(int dir_fd, const struct limits *limits, struct error *err)

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define DYING_WAIT_MS 5
+#define DYING_WAIT_NS 5000000
 #define DYING_ROUNDS  2000 /* 10 s: what is still to be written back goes to the disk meanwhile */
 
 static bool is_hinted(const char *device, const char *hint)
@@ -110,7 +110,7 @@ int loop_attach(int fd, const char *name, unsigned int *ret_number, struct error
 
     for (int round = 0; r == -EBUSY && round < DYING_ROUNDS; round++) {
         if (round > 0)
-            nanosleep(&(struct timespec){.tv_nsec = DYING_WAIT_MS * 1000000}, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = DYING_WAIT_NS}, NULL);
         r = attach_once(fd, name, ret_number);
     }
     return r < 0 ? error_sys(err, r, "attaching the disk of `%s` to a loop device", name) : r;

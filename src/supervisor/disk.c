@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 static const struct disk_backend *const backends[] = {&disk_project, &disk_btrfs, &disk_image,
                                                       &disk_plain};
@@ -102,6 +103,25 @@ int disk_usage_add_to(const struct disk_usage *usage, json_t *object)
                                                     (json_int_t)usage->limit_bytes, "inodes",
                                                     (json_int_t)usage->inodes, "inodes_limit",
                                                     (json_int_t)usage->inodes_limit));
+}
+
+int disk_run_tool(int dir_fd, char *const *arguments, int most, struct error *err)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (fchdir(dir_fd) == 0 && setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1) == 0)
+            execvp(arguments[0], arguments);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) < 0)
+        return error_sys(err, errno, "running %s", arguments[0]);
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= most)
+        return 0;
+    return error_set(err, EIO, "%s on the disk image: %s", arguments[0],
+                     WIFEXITED(status) && WEXITSTATUS(status) == 127 ? "not found (e2fsprogs)"
+                                                                     : "failed");
 }
 
 int disk_mount_folder(struct sandbox *sandbox, int userns_fd, struct error *err)

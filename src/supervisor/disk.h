@@ -62,6 +62,9 @@ struct disk_backend {
     int (*release)(int dir_fd, uint64_t *state, bool finish, struct error *err);
 };
 
+/* A worker's job: runs a tool of e2fsprogs in that folder; its exit status may be up to `most`. */
+int disk_run_tool(int dir_fd, char *const *arguments, int most, struct error *err);
+
 /* The `mount` and `open` of kinds whose data is a folder. */
 int disk_mount_folder(struct sandbox *sandbox, int userns_fd, struct error *err);
 int disk_open_folder(struct supervisor *supervisor, const char *id, struct error *err);

@@ -484,6 +484,11 @@ static int service_set(struct request *request, void *params, struct error *err)
     timer_cancel(&service.backoff);
     service.pending = request;
     begin_stop();
+    /* Until the old one has gone, requests wait for the new one. */
+    if (service.stopping && service.state != STARTING) {
+        enter(STARTING, NULL);
+        timer_cancel(&service.start_timeout);
+    }
     return 0;
 }
 

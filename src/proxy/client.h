@@ -116,7 +116,7 @@ void dispatch_connecting(struct client *client);
 void dispatch_timeout(struct client *client, enum timer_class class);
 void dispatch_unpark(struct client *client);
 /* A reused connection died before it answered. */
-void dispatch_again(struct client *client);
+void dispatch_again(struct client *client, bool fresh);
 
 /* exchange.c */
 void exchange_start(struct client *client);

@@ -157,6 +157,9 @@ static void show_not_listening(struct client *client)
 
 static void hold_start(struct client *client)
 {
+    /* A restart that is no crash explains why an answer was lost; it is not the request's doing. */
+    if (sandbox_view(client->site->sandbox).service == SERVICE_STARTING)
+        client->retries = 0;
     if (client->navigation)
         show_starting(client);
     else
@@ -169,7 +172,14 @@ static bool will_come(const struct view *view)
            (view->service == SERVICE_CRASHED && view->auto_restart);
 }
 
-/* Nobody listens there. While the service is said to be ready it may just be restarting itself. */
+/* While it is said to listen, or did a moment ago, it may just be restarting itself. */
+static bool may_return(const struct client *client, const struct view *view)
+{
+    return (client->port == view->port && view->service == SERVICE_READY) ||
+           sandbox_port_found(client->site->sandbox, client->port);
+}
+
+/* Nobody listens there. */
 static void refused(struct client *client)
 {
     struct view view = sandbox_view(client->site->sandbox);
@@ -180,11 +190,13 @@ static void refused(struct client *client)
         client->refused_since = now;
     if (view.state == ROUTE_RUNNING && will_come(&view))
         hold_start(client);
-    else if (view.service == SERVICE_READY && client->port == view.port &&
-             now - client->refused_since < REFUSED_WAIT_MS)
+    else if (view.state == ROUTE_RUNNING && may_return(client, &view) &&
+             now - client->refused_since < REFUSED_WAIT_MS) {
         park(client, TIMER_RETRY);
-    else
+    } else {
+        sandbox_lose_port(client->site->sandbox, client->port);
         show_not_listening(client);
+    }
 }
 
 static void connect_to(struct client *client, uint16_t port, const struct view *view);
@@ -364,6 +376,7 @@ void dispatch_connecting(struct client *client)
     timer_cancel(&client->peer.timer);
     if (r == 0) {
         site_found_at(client->site, client->port, upstream->inet6);
+        sandbox_find_port(client->site->sandbox, client->port);
         dispatch_unpark(client);
         exchange_start(client);
         return;
@@ -373,13 +386,17 @@ void dispatch_connecting(struct client *client)
     connect_failed(client, r);
 }
 
-void dispatch_again(struct client *client)
+void dispatch_again(struct client *client, bool fresh)
 {
     struct view view = sandbox_view(client->site->sandbox);
 
     client->retries++;
     client->other_tried = false;
-    if (view.state == ROUTE_RUNNING)
+    /* A server that is going away resets what waits to be accepted: not at once again, but when it
+     * is known to be back, or a moment later. */
+    if (fresh)
+        park(client, TIMER_RETRY);
+    else if (view.state == ROUTE_RUNNING)
         connect_to(client, client->port, &view);
     else
         route(client);

@@ -82,9 +82,10 @@ static void upstream_lost(struct client *client, bool unsent)
     }
     if (client->head_kept && silent && client->retries < RETRIES_MAX &&
         (client->idempotent || (upstream->reused && unsent))) {
+        bool fresh = !upstream->reused;
         upstream_close(upstream);
         client->upstream = NULL;
-        dispatch_again(client);
+        dispatch_again(client, fresh);
         return;
     }
     reply_error(client, 502, "bad_response",

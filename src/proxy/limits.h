@@ -9,7 +9,7 @@
 #define TRAILERS_MAX      8192u
 #define CHUNK_LINE_MAX    256u    /* size and extensions of a chunk */
 #define INTERIM_MAX       32u     /* 1xx responses before the final one */
-#define RETRIES_MAX       2u      /* of a request that got no byte back */
+#define RETRIES_MAX       8u      /* of a request that got no byte back */
 #define BUFFER_SIZE       81920u  /* a head of HEAD_MAX with everything that rewriting adds */
 #define BUFFERS_FREE_MAX  256u    /* kept a thread */
 #define PIPES_MAX         64u     /* open a thread, for bodies under way; others are copied */
@@ -23,6 +23,7 @@
 #define THREADS_MAX              256u
 #define LISTENERS_MAX            14u /* what one packet of descriptors can carry back */
 #define UNKNOWN_KEPT_MAX         1024u
+#define PORTS_FOUND_MAX          8u      /* a sandbox: ports whose return is waited for */
 #define PORTS_KEPT_MAX           64u
 #define RUN_ROUNDS               16u /* transfers for one client before others get their turn */
 #define INIT_MESSAGES_PER_SECOND 200u

@@ -169,3 +169,25 @@ void sandbox_set_view(struct sandbox *sandbox, const struct view *view)
 
     atomic_store_explicit(&sandbox->view, word, memory_order_release);
 }
+
+bool sandbox_port_found(const struct sandbox *sandbox, uint16_t port)
+{
+    for (size_t i = 0; i < PORTS_FOUND_MAX; i++)
+        if (atomic_load_explicit(&sandbox->found[i], memory_order_relaxed) == port)
+            return true;
+    return false;
+}
+
+void sandbox_find_port(struct sandbox *sandbox, uint16_t port)
+{
+    if (!sandbox_port_found(sandbox, port))
+        atomic_store(&sandbox->found[atomic_fetch_add(&sandbox->found_next, 1) % PORTS_FOUND_MAX],
+                     port);
+}
+
+void sandbox_lose_port(struct sandbox *sandbox, uint16_t port)
+{
+    for (size_t i = 0; i < PORTS_FOUND_MAX; i++)
+        if (atomic_load(&sandbox->found[i]) == port)
+            atomic_store(&sandbox->found[i], 0);
+}

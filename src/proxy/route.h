@@ -54,6 +54,8 @@ struct sandbox {
     pthread_mutex_t lock; /* detail and stock */
     struct detail detail;
     struct stock stock;
+    _Atomic uint16_t found[PORTS_FOUND_MAX]; /* ports that took a connection; 0: none */
+    atomic_uint found_next;
     atomic_bool asked; /* is in the queue of the control thread */
     struct sandbox *queue_next;
     struct link *link; /* the control thread's own */
@@ -87,6 +89,12 @@ void sandbox_ask(struct routes *routes, struct sandbox *sandbox);
 
 /* For the control thread: the next sandbox asked about, with its reference; NULL: none. */
 struct sandbox *routes_asked(struct routes *routes);
+
+/* Ports other than the service's that took a connection lately: one that then refuses is taken for
+ * one that restarts, until it has been away for too long. */
+bool sandbox_port_found(const struct sandbox *sandbox, uint16_t port);
+void sandbox_find_port(struct sandbox *sandbox, uint16_t port);
+void sandbox_lose_port(struct sandbox *sandbox, uint16_t port);
 
 struct view sandbox_view(const struct sandbox *sandbox);
 void sandbox_set_view(struct sandbox *sandbox, const struct view *view);

@@ -24,7 +24,7 @@ export function quotaFileSystem(type) {
     fs.chmodSync(folder, 0o755);
     fs.mkdirSync(mount);
     fs.writeFileSync(image, '');
-    fs.truncateSync(image, 8192 * MiB);
+    fs.truncateSync(image, 1024 * MiB);
     execFileSync(MKFS[type][0], [...MKFS[type].slice(1), image]);
     const remove = () => fs.rmSync(folder, { recursive: true });
     try {

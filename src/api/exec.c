@@ -80,7 +80,7 @@ static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, cons
 
     (void)fds;
     (void)err;
-    if (str_equal(json_string_value(json_object_get(sandbox, "egress")), "none"))
+    if (egress_mode(json_object_get(sandbox, "egress")) == EGRESS_NONE)
         json_object_set_new(exec->answer, "hint", json_string(HINT_NO_NETWORK));
     http_reply(exec->request, 200, TAKE_PTR(exec->answer));
 }

@@ -34,6 +34,7 @@ static const struct field patch_body[] = {
     {"name", FIELD_STRING, offsetof(struct sandbox_patch_body, name), 0, 128, false, NULL},
     {"labels", FIELD_STRING_MAP, offsetof(struct sandbox_patch_body, labels), 0, 32, false, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct sandbox_patch_body, limits), 0, 0, false, NULL},
+    {"egress", FIELD_ANY, offsetof(struct sandbox_patch_body, egress), 0, 0, false, NULL},
 };
 
 static const struct field template_body[] = {

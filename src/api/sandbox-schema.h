@@ -12,7 +12,7 @@ struct sandbox_stop_body {
 /* What PATCH may change: see sandbox.update in protocol.h. */
 struct sandbox_patch_body {
     const char *name;
-    json_t *labels, *limits;
+    json_t *labels, *limits, *egress;
 };
 
 struct sandbox_list_query {

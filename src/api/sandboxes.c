@@ -86,16 +86,27 @@ HANDLER(sandbox_stop)
     return 0;
 }
 
+/* Networks that are not public are for admins to allow. */
+static int check_egress(const struct http_request *request, const json_t *egress, struct error *err)
+{
+    int r = egress_check(egress, "egress", err);
+
+    return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;
+}
+
 /* The supervisor checks the rest against what the sandbox has now. */
 HANDLER(sandbox_patch)
 {
     const struct sandbox_patch_body *patch = body;
+    int r = check_egress(request, patch->egress, err);
 
     (void)query;
-    (void)err;
+    if (r < 0)
+        return r;
     supervisor_call(request->api->supervisor, "sandbox.update",
-                    json_pack("{s:s, s:s*, s:O*, s:O*}", "sandbox", request->captures[0], "name",
-                              patch->name, "labels", patch->labels, "limits", patch->limits),
+                    json_pack("{s:s, s:s*, s:O*, s:O*, s:O*}", "sandbox", request->captures[0],
+                              "name", patch->name, "labels", patch->labels, "limits", patch->limits,
+                              "egress", patch->egress),
                     CALL_REPEATABLE, on_sandbox, request);
     return 0;
 }
@@ -234,6 +245,8 @@ HANDLER(sandbox_create)
     if (spec->owner && !request->who.admin)
         return error_set_field(err, "owner", "only an admin may choose the owner");
     int r = sandbox_spec_check(spec, &limits, err);
+    if (r == 0)
+        r = check_egress(request, spec->egress, err);
     if (r == 0 && key)
         return claim(request, key, err);
     if (r == 0)

@@ -89,6 +89,10 @@ static const struct key keys[] = {
     {"sandbox", "policy", KEY_TEXT, AT(sandbox_policy), "default", 0, 0, CONFIG_FOR_API, NULL},
     {"sandbox", "egress", KEY_CHOICE, AT(sandbox_egress), "restricted", 0, 0, CONFIG_FOR_API,
      egress_choices},
+    {"sandbox", "allow", KEY_TEXT, AT(sandbox_allow), "", 0, 0, CONFIG_FOR_API, NULL},
+    {"egress", "user", KEY_TEXT, AT(egress_user), "auracode-resolver", 0, 0, 0, NULL},
+    {"egress", "nameservers", KEY_TEXT, AT(egress_nameservers), "", 0, 0, 0, NULL},
+    {"egress", "bundles", KEY_TEXT, AT(egress_bundles), "", 0, 0, 0, NULL},
     {"sandbox", "idle_timeout", KEY_INT, AT(sandbox_idle_timeout_s), "0", 0, 31536000,
      CONFIG_FOR_API, NULL},
     {"sandbox", "cgroup", KEY_TEXT, AT(sandbox_cgroup), "auracode", 0, 0, 0, NULL},
@@ -101,7 +105,7 @@ static const struct key keys[] = {
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},
     {"ids", "count", KEY_INT, AT(ids_count), "4096", 1, 32768, 0, NULL},
-    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH, log_levels},
+    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH | CONFIG_FOR_RESOLVER, log_levels},
 };
 
 static void *place(struct config *config, const struct key *key)
@@ -332,6 +336,16 @@ static int check_tls(const struct config *config, struct error *err)
     return 0;
 }
 
+static int check_egress(const struct config *config, struct error *err)
+{
+    cleanup_json json_t *egress = NULL;
+    int r = egress_from_text(config->sandbox_egress, config->sandbox_allow, &egress, err);
+
+    if (r == -EINVAL && err)
+        snprintf(err->field, sizeof(err->field), "sandbox.allow");
+    return r;
+}
+
 int config_finish(struct config *config, struct error *err)
 {
     if (default_path(&config->database_url, "sqlite:@/api/auracode.db", config->state_dir) < 0 ||
@@ -347,6 +361,8 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "sandbox.cgroup", "expected one path component of a-z 0-9 . _ -");
     if (r == 0 && config->ids_base + config->ids_count * 65536 > 4294967295)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
+    if (r == 0)
+        r = check_egress(config, err);
     if (r == 0)
         r = load_jwks(config, err);
     if (r == 0)

@@ -45,7 +45,8 @@ struct config {
     struct limits limits;
     char *sandbox_policy;
     char *sandbox_template; /* of a session's sandbox, where none is asked for */
-    char *sandbox_egress;
+    char *sandbox_egress; /* egress.h: the mode */
+    char *sandbox_allow;  /* its rules as text, separated by commas */
     int64_t sandbox_idle_timeout_s; /* 0: never */
     char *sandbox_cgroup;           /* name of our cgroup below the one we run in */
     char *sandbox_subnet; /* IPv4 network that egress links are numbered from, a.b.c.d/len */
@@ -53,6 +54,10 @@ struct config {
     int64_t disk_reserve; /* bytes that the host keeps: with less left, no sandbox starts */
     char *templates_dir;  /* "" = STATE/templates */
     char *policies_dir;   /* "" = installed policies */
+    /* [egress] */
+    char *egress_user;        /* account that auracode-resolver runs as */
+    char *egress_nameservers; /* ADDRESS or ADDRESS:PORT, separated by commas; "": the host's */
+    char *egress_bundles;     /* file of named rules; "" = the installed one */
     /* [ids] */
     int64_t ids_base, ids_count;
     /* [log] */
@@ -78,6 +83,7 @@ int config_finish(struct config *config, struct error *err);
 enum config_audience {
     CONFIG_FOR_API = 1u << 0,
     CONFIG_FOR_PROXY = 1u << 1,
+    CONFIG_FOR_RESOLVER = 1u << 2,
 };
 
 /* The keys meant for that program as a flat JSON object {"section.key": string|integer|number};

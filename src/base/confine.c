@@ -130,7 +130,7 @@ static int add_rules(scmp_filter_ctx context, const struct confine_call *calls, 
     return r < 0 ? r : add_rule(context, SCMP_ACT_ERRNO(ENOSYS), &clone3, err);
 }
 
-static int filter_calls(const struct confine_call *calls, size_t n_calls, struct error *err)
+int confine_calls(const struct confine_call *calls, size_t n_calls, struct error *err)
 {
     scmp_filter_ctx context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
@@ -162,5 +162,5 @@ int confine(const struct confine_call *calls, size_t n_calls, struct error *err)
     if (r == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)
         r = error_sys(err, errno, "PR_SET_DUMPABLE");
 #endif
-    return r == 0 ? filter_calls(calls, n_calls, err) : r;
+    return r == 0 ? confine_calls(calls, n_calls, err) : r;
 }

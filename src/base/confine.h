@@ -27,3 +27,7 @@ struct confine_call {
  * drops every capability and installs a filter of `calls` and of what every program needs (memory,
  * time, signals, its own end). The supervisor's socket is at ./supervisor.sock afterwards. */
 int confine(const struct confine_call *calls, size_t n_calls, struct error *err);
+
+/* The filter alone, for a process that keeps its root and has dropped what it can itself. Needs
+ * no_new_privs. */
+int confine_calls(const struct confine_call *calls, size_t n_calls, struct error *err);

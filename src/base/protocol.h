@@ -50,7 +50,7 @@
  *                             TCP sockets, IPv4 first, made in the sandbox's network namespace,
  *                             not connected
  * sandbox.update   api        sandbox, name? ("": none), labels? (all of them), limits? (those that
- *                             change) -> {"sandbox"}; all or nothing; live, but for limits.log,
+ *                             change), egress? -> {"sandbox"}; all or nothing; live, but for limits.log,
  *                             which holds from the next start. limits.disk below what is in use:
  *                             nothing can be written until enough is deleted (btrfs: refused);
  *                             limits.inodes of a disk `image` cannot be changed
@@ -58,9 +58,22 @@
  *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
  *                             "pids_refused","oom_kills","io_read_bytes","io_write_bytes",
- *                             "network_rx_bytes","network_tx_bytes","disk_bytes",
+ *                             "network_rx_bytes","network_tx_bytes",
+ *                             "egress_accepted_packets","egress_accepted_bytes",
+ *                             "egress_refused_packets","egress_refused_bytes" (out of the sandbox),
+ *                             "dns_queries","dns_refused","disk_bytes",
  *                             "disk_limit_bytes","inodes","inodes_limit" (of /, as its file system
  *                             counts)}; -1: not known
+ * egress.list      resolver   after? (id) -> {"sandboxes":[id],"more","servers":["ADDRESS[:PORT]"]}:
+ *                             those with a network, and whom to ask for names
+ * egress.get       resolver   sandbox -> {"generation","any":bool (any name may be asked for),
+ *                             "domains":[patterns], "queries","refusals" (as last told)}
+ * egress.sockets   resolver   sandbox -> the same + 2 descriptors: UDP and listening TCP socket on
+ *                             127.0.0.53:53 inside the sandbox
+ * egress.allow     resolver   sandbox, name, addresses (1..32, IPv4), seconds (1..86400) -> {}, once
+ *                             the packet filter has them; "refused" unless the sandbox is in mode
+ *                             allow, a rule means the name and every address is public
+ * egress.count     resolver   sandbox, queries, refusals (so far) -> {}
  * host.doctor      api        -> {"checks":[{"name","status":"active"|"degraded"|"absent"|"unknown",
  *                             "detail","advice" (string|null),"required"}]}: the isolation that is
  *                             in force, as the kernel tells it
@@ -191,6 +204,7 @@
 #define ROLE_SUPERVISOR (1u << 1)
 #define ROLE_API        (1u << 2)
 #define ROLE_PROXY      (1u << 3)
+#define ROLE_RESOLVER   (1u << 4) /* the supervisor's alone */
 
 #define STREAM_CHUNK_MAX 32768u
 

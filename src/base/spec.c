@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const egress_choices[] = {"none", "restricted", NULL};
-
 #define LIMIT(name, type, min, max)                                                                \
     {                                                                                              \
 #name, FIELD_##type, offsetof(struct limits, name), min, max, false, NULL                  \
@@ -47,7 +45,7 @@ static const struct {
 const struct field sandbox_spec_fields[8] = {
     {"template", FIELD_STRING, offsetof(struct sandbox_spec, template), 1, 64, true, NULL},
     {"name", FIELD_STRING, offsetof(struct sandbox_spec, name), 1, 128, false, NULL},
-    {"egress", FIELD_CHOICE, offsetof(struct sandbox_spec, egress), 0, 0, false, egress_choices},
+    {"egress", FIELD_ANY, offsetof(struct sandbox_spec, egress), 0, 0, false, NULL},
     {"policy", FIELD_STRING, offsetof(struct sandbox_spec, policy), 1, 64, false, NULL},
     {"owner", FIELD_STRING, offsetof(struct sandbox_spec, owner), 1, 128, false, NULL},
     {"env", FIELD_STRING_MAP, offsetof(struct sandbox_spec, env), 0, 128, false, NULL},
@@ -119,6 +117,8 @@ int sandbox_spec_check(const struct sandbox_spec *spec, struct limits *limits, s
 
     if (r == 0)
         r = check_resource_name("policy", spec->policy, err);
+    if (r == 0)
+        r = egress_check(spec->egress, "egress", err);
     if (r == 0)
         r = env_check(spec->env, err);
     if (r == 0)

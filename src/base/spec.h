@@ -2,6 +2,7 @@
  * field tables, so that a limit is checked by the same bounds wherever it enters. */
 #pragma once
 
+#include "base/egress.h"
 #include "base/fields.h"
 
 /* What a sandbox may use. 0 means "none" or "derived", where a comment says so; the ranges are ours
@@ -52,14 +53,13 @@ struct limits {
 
 #define LIMITS_FIELDS 13
 extern const struct field limits_fields[LIMITS_FIELDS];
-extern const char *const egress_choices[]; /* none, restricted */
 
 /* Members of POST /v1/sandboxes that describe the sandbox and of the supervisor's sandbox.create.
  */
 struct sandbox_spec {
     const char *template;
     const char *name;
-    const char *egress;
+    json_t *egress; /* egress.h */
     const char *policy;
     const char *owner;
     json_t *env;    /* strings, at most 128, 16 KiB together */

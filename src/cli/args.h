@@ -30,7 +30,7 @@ struct options {
     double cpu;
     uint64_t cpu_weight, log;
     struct args_amount memory_high, swap, inodes, io_read_bps, io_write_bps, tmp, shm;
-    struct args_list env, labels, scopes;
+    struct args_list env, labels, scopes, allow;
     bool no_dev_server, no_restart, interactive, tty, follow, recursive, all, if_changed;
     const char *cwd, *user, *source, *since, *owner, *state;
 };

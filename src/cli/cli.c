@@ -1,6 +1,8 @@
 /* What the verbs share: reporting, sandbox names, query strings. See cli.h. */
 #include "cli/cli.h"
 
+#include "base/egress.h"
+
 #include "base/id.h"
 #include "base/str.h"
 #include "cli/text.h"
@@ -210,12 +212,38 @@ json_t *cli_limits_body(const struct options *options)
     return limits;
 }
 
-json_t *cli_sandbox_body(const struct cli *cli, const char *template)
+int cli_egress_body(const struct options *options, json_t **ret_egress, struct error *err)
+{
+    cleanup_json json_t *rules = json_array();
+    json_t *rule;
+
+    if (options->allow.count == 0) {
+        *ret_egress = options->egress ? json_string(options->egress) : NULL;
+        return 0;
+    }
+    for (size_t i = 0; i < options->allow.count; i++) {
+        int r = egress_rule_from_text(options->allow.items[i], &rule, err);
+        if (r < 0)
+            return r;
+        json_array_append_new(rules, rule);
+    }
+    *ret_egress = json_pack("{s:s, s:O}", "mode", options->egress ? options->egress : "allow",
+                            "rules", rules);
+    return *ret_egress ? 0 : error_oom(err);
+}
+
+int cli_sandbox_body(const struct cli *cli, const char *template, json_t **ret_body,
+                     struct error *err)
 {
     const struct options *options = &cli->options;
+    json_t *egress = NULL;
+    int r = cli_egress_body(options, &egress, err);
 
-    return json_pack("{s:s,s:s*,s:s*,s:s*,s:o,s:o,s:o}", "template", template, "name",
-                     options->name, "egress", options->egress, "policy", options->policy, "env",
-                     cli_pairs(&options->env), "labels", cli_pairs(&options->labels), "limits",
-                     cli_limits_body(options));
+    if (r < 0)
+        return r;
+    *ret_body =
+        json_pack("{s:s,s:s*,s:o*,s:s*,s:o,s:o,s:o}", "template", template, "name", options->name,
+                  "egress", egress, "policy", options->policy, "env", cli_pairs(&options->env),
+                  "labels", cli_pairs(&options->labels), "limits", cli_limits_body(options));
+    return *ret_body ? 0 : error_oom(err);
 }

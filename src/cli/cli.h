@@ -72,7 +72,12 @@ const char *member(const json_t *object, const char *name);
 /* The limits that were given, as the API takes them. */
 json_t *cli_limits_body(const struct options *options);
 
-json_t *cli_sandbox_body(const struct cli *cli, const char *template);
+/* What --egress and --allow say, NULL: nothing; -EINVAL for a rule that is none. */
+int cli_egress_body(const struct options *options, json_t **ret_egress, struct error *err);
+
+/* The body of POST /v1/sandboxes. */
+int cli_sandbox_body(const struct cli *cli, const char *template, json_t **ret_body,
+                     struct error *err);
 
 int cmd_ps(struct cli *cli, char **args, int n_args);
 int cmd_up(struct cli *cli, char **args, int n_args);

@@ -144,6 +144,15 @@ static void print_landlock(const json_t *landlock)
     print_ports("Landlock, TCP ports to connect to", json_object_get(tcp, "connect"));
 }
 
+static void print_egress(const json_t *egress)
+{
+    cleanup_free char *text = egress ? json_dumps(egress, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
+    printf("egress: %s\n", json_is_string(egress) ? json_string_value(egress)
+                           : text                 ? text
+                                                  : "as configured");
+}
+
 int cmd_policy_show(struct cli *cli, char **args, int n_args)
 {
     struct error err = ERROR_NONE;
@@ -159,7 +168,7 @@ int cmd_policy_show(struct cli *cli, char **args, int n_args)
         return cli_print_json(cli, policy);
     json_t *seccomp = json_object_get(policy, "seccomp");
     printf("%s: %s\n", args[0], member(policy, "description") ? member(policy, "description") : "");
-    printf("egress: %s\n", member(policy, "egress") ? member(policy, "egress") : "as configured");
+    print_egress(json_object_get(policy, "egress"));
     print_figures("limits", json_object_get(policy, "limits"));
     print_figures("rlimits", json_object_get(policy, "rlimits"));
     print_strings("capabilities of the init",

@@ -133,10 +133,14 @@ int cmd_create(struct cli *cli, char **args, int n_args)
 {
     struct error err = ERROR_NONE;
     cleanup_json json_t *sandbox = NULL;
+    json_t *body;
 
     (void)n_args;
-    if (client_json(&cli->client, "POST", "/v1/sandboxes", cli_sandbox_body(cli, args[0]), &sandbox,
-                    &err) < 0)
+    if (cli_sandbox_body(cli, args[0], &body, &err) < 0) {
+        cli_fail(cli, &err);
+        return EXIT_USAGE;
+    }
+    if (client_json(&cli->client, "POST", "/v1/sandboxes", body, &sandbox, &err) < 0)
         return cli_fail(cli, &err);
     if (cli->options.json)
         return cli_print_json(cli, sandbox);
@@ -144,10 +148,17 @@ int cmd_create(struct cli *cli, char **args, int n_args)
     return EXIT_OK;
 }
 
-/* The members that the options name; NULL when there are none. */
-static json_t *patch_body(const struct options *options)
+static void print_egress(const json_t *sandbox)
 {
-    cleanup_json json_t *body = json_pack("{s:s*}", "name", options->name);
+    cleanup_free char *text = value_text(json_object_get(sandbox, "egress"));
+
+    printf("egress: %s\n", text ? text : "");
+}
+
+/* The members that the options name, and `egress` (stolen); NULL when there are none. */
+static json_t *patch_body(const struct options *options, json_t *egress)
+{
+    cleanup_json json_t *body = json_pack("{s:s*, s:o*}", "name", options->name, "egress", egress);
     cleanup_json json_t *limits = cli_limits_body(options);
 
     if (options->labels.count)
@@ -161,10 +172,15 @@ int cmd_set(struct cli *cli, char **args, int n_args)
 {
     struct error err = ERROR_NONE;
     cleanup_free char *path = NULL;
-    cleanup_json json_t *body = patch_body(&cli->options);
+    json_t *egress = NULL;
     cleanup_json json_t *sandbox = NULL;
 
     (void)n_args;
+    if (cli_egress_body(&cli->options, &egress, &err) < 0) {
+        cli_fail(cli, &err);
+        return EXIT_USAGE;
+    }
+    cleanup_json json_t *body = patch_body(&cli->options, egress);
     if (!body) {
         error_set(&err, EINVAL, "nothing to change: `auracode help set` lists the options");
         cli_fail(cli, &err);
@@ -175,8 +191,11 @@ int cmd_set(struct cli *cli, char **args, int n_args)
         r = client_json(&cli->client, "PATCH", path, json_incref(body), &sandbox, &err);
     if (r < 0)
         return cli_fail(cli, &err);
-    return cli->options.json ? cli_print_json(cli, sandbox)
-                             : print_members(cli, json_object_get(sandbox, "limits"));
+    if (cli->options.json)
+        return cli_print_json(cli, sandbox);
+    if (egress)
+        print_egress(sandbox);
+    return print_members(cli, json_object_get(sandbox, "limits"));
 }
 
 /* One request for each of the sandboxes; goes on after a failure and ends with its exit code. */

@@ -31,8 +31,11 @@ static int create(struct up *up, struct error *err)
     struct cli *cli = up->cli;
     const char *template = cli->options.template ? cli->options.template : DEFAULT_TEMPLATE;
     cleanup_free char *line = NULL;
-    int r = client_json(&cli->client, "POST", "/v1/sandboxes", cli_sandbox_body(cli, template),
-                        &up->sandbox, err);
+    json_t *body;
+    int r = cli_sandbox_body(cli, template, &body, err);
+
+    if (r == 0)
+        r = client_json(&cli->client, "POST", "/v1/sandboxes", body, &up->sandbox, err);
 
     if (r < 0)
         return r;

@@ -39,12 +39,18 @@ const struct option_table global_options = {globals, ELEMENTS(globals)};
         OPTION("shm", 0, AMOUNT, shm, "SIZE", "size of /dev/shm (0: a quarter)"),                  \
         OPTION("log", 0, SIZE, log, "SIZE", "kept output of each process (1MiB)")
 
+#define EGRESS_OPTIONS                                                                             \
+    OPTION("egress", 0, STRING, egress, "MODE",                                                    \
+           "network out of it: none, restricted (public addresses) or allow"),                     \
+        OPTION("allow", 0, LIST, allow, "RULE",                                                    \
+               "let it out to NAME[:PORT[+PORT]], *.NAME, ADDRESS[/LENGTH][:PORT] or a bundle "    \
+               "such as npm (repeatable)")
+
 #define CREATE_OPTIONS                                                                             \
     OPTION("name", 0, STRING, name, "NAME", "a name for the sandbox"),                             \
         OPTION("env", 'e', PAIRS, env, "K=V", "environment of its processes (repeatable)"),        \
         OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable)"), LIMIT_OPTIONS,         \
-        OPTION("egress", 0, STRING, egress, "MODE", "network out of it: none or restricted"),      \
-        OPTION("policy", 0, STRING, policy, "NAME", "security policy")
+        EGRESS_OPTIONS, OPTION("policy", 0, STRING, policy, "NAME", "security policy")
 
 static const struct option_spec create_options[] = {CREATE_OPTIONS};
 static const struct option_spec up_options[] = {
@@ -57,6 +63,7 @@ static const struct option_spec set_options[] = {
     OPTION("name", 0, STRING, name, "NAME", "another name"),
     OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable; replaces all labels)"),
     LIMIT_OPTIONS,
+    EGRESS_OPTIONS,
 };
 static const struct option_spec ls_options[] = {
     OPTION("state", 0, STRING, state, "STATE", "only sandboxes in that state"),
@@ -111,8 +118,10 @@ const struct verb verbs[] = {
     {"inspect", "show all that is known of a sandbox", "SANDBOX", .examples = NULL, ARGS(1, 1),
      .run = cmd_inspect},
     {"create", "create a sandbox from a template", "TEMPLATE", TABLE(create_options),
-     "auracode create node --memory 512MiB --egress none", ARGS(1, 1), .run = cmd_create},
-    {"set", "change limits, name and labels of a sandbox, also while it runs", "SANDBOX",
+     "auracode create node --memory 512MiB --egress none\n"
+     "auracode create node --allow npm --allow '*.example.com:443'",
+     ARGS(1, 1), .run = cmd_create},
+    {"set", "change limits, egress, name and labels of a sandbox, also while it runs", "SANDBOX",
      TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1), .run = cmd_set},
     {"start", "start stopped sandboxes", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_start},
     {"stop", "stop sandboxes, keeping their files", "SANDBOX...", TABLE(stop_options),

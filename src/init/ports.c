@@ -16,9 +16,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* The host's resolver listens in here, which no process of the sandbox can on such a port. */
+static bool is_resolver(const struct inet_diag_msg *message)
+{
+    return message->idiag_family == AF_INET && ntohs(message->id.idiag_sport) == 53 &&
+           ntohl(message->id.idiag_src[0]) == (INADDR_LOOPBACK & ~0xffu) + 53;
+}
+
 static void add_socket(const struct inet_diag_msg *message, struct port_set *set)
 {
-    if (message->idiag_state != TCP_LISTEN || set->count == PORTS_MAX)
+    if (message->idiag_state != TCP_LISTEN || set->count == PORTS_MAX || is_resolver(message))
         return;
     struct port *port = &set->ports[set->count++];
     *port = (struct port){

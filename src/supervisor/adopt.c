@@ -64,6 +64,7 @@ static int take_over(struct sandbox *sandbox, struct error *err)
     cgroup_stats(&sandbox->supervisor->cgroups, sandbox->id, &stats);
     sandbox->oom_kills = stats.oom_kills > 0 ? stats.oom_kills : 0;
     cpus_learn(sandbox);
+    sandbox->egress.linked = sandbox_egress(sandbox);
     r = sandbox_watch_exit(sandbox, err);
     return r == 0 ? sandbox_connect_init(sandbox, err) : r;
 }

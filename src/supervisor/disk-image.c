@@ -374,8 +374,6 @@ static void prepare_done(void *userdata, const struct error *failure)
         close_and_forget(&sandbox->disk_fd);
         sandbox->disk_fd = TAKE_FD(fd);
         preparation->ready(sandbox, &err);
-        close_and_forget(
-            &sandbox->disk_fd); /* not wanted any more: it would keep the disk in use */
     }
     close_and_forget(&fd);
     preparation_free(preparation);

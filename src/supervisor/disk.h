@@ -28,7 +28,8 @@ struct disk_usage {
     int64_t inodes, inodes_limit;
 };
 
-/* Does not free the sandbox; what it does not take of sandbox->disk_fd is closed. */
+/* Does not free the sandbox; closes sandbox->disk_fd where it is not wanted any more, since that
+ * would keep the disk in use. */
 typedef void (*disk_ready_fn)(struct sandbox *sandbox, const struct error *err);
 
 /* One kind. What is NULL has nothing to do. Nothing here takes longer than a few system calls. */

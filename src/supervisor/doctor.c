@@ -18,6 +18,7 @@
 #include <nftables/libnftables.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -343,29 +344,65 @@ static void check_disks(struct supervisor *supervisor, struct finding *finding)
 /* ---- the host ---------------------------------------------------------------------------------
  */
 
+/* The rules of the first running sandbox that the table does not have; NULL: of none. */
+static const struct sandbox *sandbox_without_rules(const struct supervisor *supervisor,
+                                                   const char *listing, unsigned int *ret_count)
+{
+    char jump[64];
+
+    *ret_count = 0;
+    for (const struct sandbox *s = supervisor->sandboxes; s; s = s->next) {
+        if (s->state != SANDBOX_RUNNING || !sandbox_egress(s))
+            continue;
+        ++*ret_count;
+        snprintf(jump, sizeof(jump), "\"ac%s\" : jump s_%s", s->id, s->id);
+        if (!listing || !strstr(listing, jump))
+            return s;
+    }
+    return NULL;
+}
+
 static void check_egress(struct supervisor *supervisor, struct finding *finding)
 {
     struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
-    const struct sandbox *sandbox = supervisor->sandboxes;
-    const char *table = network_table(supervisor->network);
+    const char *table = supervisor->subnet.table;
     char command[400];
+    unsigned int count;
 
-    while (sandbox && (sandbox->state != SANDBOX_RUNNING || !sandbox_egress(sandbox)))
-        sandbox = sandbox->next;
     snprintf(command, sizeof(command), "list table inet %s", table);
     if (context) {
         nft_ctx_buffer_output(context);
         nft_ctx_buffer_error(context);
     }
     bool found = context && nft_run_cmd_from_buffer(context, command) == 0;
-    nft_ctx_free(context);
-    if (found)
-        report(finding, ACTIVE, "nftables table inet %s", table);
-    else if (sandbox)
-        report(finding, ABSENT, "sandbox %s has a network, but there is no table inet %s",
-               sandbox->id, table);
+    const struct sandbox *without = sandbox_without_rules(
+        supervisor, found ? nft_ctx_get_output_buffer(context) : NULL, &count);
+    if (without)
+        report(finding, ABSENT, "sandbox %s has a network, but no rules in the table inet %s",
+               without->id, table);
+    else if (count > 0)
+        report(finding, ACTIVE, "nftables table inet %s, with rules for each of %u", table, count);
     else
         report(finding, UNKNOWN, "no running sandbox has a network");
+    nft_ctx_free(context);
+}
+
+static void check_net_helper(struct supervisor *supervisor, struct finding *finding)
+{
+    const uint64_t net_admin = UINT64_C(1) << CAP_NET_ADMIN;
+    struct credentials own;
+    pid_t pid = egress_helper_pid(supervisor);
+
+    if (pid <= 0 || read_credentials(pid, &own) < 0) {
+        report(finding, ABSENT, "does not run at this moment: rules stay, but do not change");
+        return;
+    }
+    bool good = !((own.effective | own.permitted | own.bounding) & ~net_admin) &&
+                own.no_new_privs && own.seccomp == 2;
+    report(finding, good ? ACTIVE : DEGRADED,
+           "pid %d, uid %" PRIu64 ", capabilities %" PRIx64 ", no_new_privs %s, seccomp %s", pid,
+           own.uid, own.effective, own.no_new_privs ? "on" : "OFF",
+           own.seccomp == 2 ? "filter" : "OFF");
 }
 
 static void check_landlock(struct supervisor *supervisor, struct finding *finding)
@@ -419,6 +456,7 @@ static const struct {
     {"limit disk", check_disks,
      "recreate sandboxes that have none; see auracoded --check for new ones", true},
     {"egress filter", check_egress, "restart auracoded, which makes the table anew", true},
+    {"network helper", check_net_helper, "see the log of auracoded, which starts it again", true},
     {"landlock in kernel", check_landlock,
      "boot a kernel with CONFIG_SECURITY_LANDLOCK and lsm=landlock,...", false},
     {"security modules", check_lsm, "mount securityfs on /sys/kernel/security", false},

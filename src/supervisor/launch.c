@@ -3,8 +3,8 @@
  * One clone3 makes the process that becomes the sandbox's init, in all its new namespaces and
  * directly in its v2 leaf. Until its ids are mapped it waits. The supervisor maps them, makes the
  * idmapped mounts, which need the new user namespace and the host's privileges together, keeps the
- * network namespace and adds the egress link. When the disk is mounted, too (disk.h), which a
- * worker does meanwhile, it sends the mounts. From there the stage (stage.h) goes on alone; it
+ * network namespace. When the disk is mounted (disk.h) and the egress link made (egress.h), which
+ * others do meanwhile, it sends the mounts. From there the stage (stage.h) goes on alone; it
  * reports through a pipe, so nothing here waits. */
 #include "supervisor/sandbox.h"
 
@@ -37,7 +37,7 @@ struct launch {
     struct sandbox *sandbox;
     struct stage stage;
     struct cgroup_entry cgroup;
-    char *resolv_conf, *hosts;
+    char *hosts;
 };
 
 static void launch_init(struct launch *launch, struct sandbox *sandbox)
@@ -64,7 +64,6 @@ static void launch_close(struct launch *launch)
     for (size_t i = 0; i < COUNTER_FILES; i++)
         close_and_forget(&launch->stage.counter_fds[i]);
     cgroup_entry_close(&launch->cgroup);
-    free(launch->resolv_conf);
     free(launch->hosts);
 }
 
@@ -99,7 +98,7 @@ static json_t *boot_rlimits(const struct policy *policy)
 
 static json_t *boot_config(const struct sandbox *sandbox, const struct policy *policy)
 {
-    const char *egress = json_string_value(json_object_get(sandbox->spec, "egress"));
+    const char *egress = egress_mode_name(json_object_get(sandbox->spec, "egress"));
 
     return json_pack("{s:s, s:i, s:s, s:o, s:o, s:s, s:I, s:i, s:O*}", "sandbox", sandbox->id,
                      "generation", (int)sandbox->generation, "hostname", sandbox->id, "env",
@@ -154,12 +153,11 @@ static int prepare_texts(struct launch *launch, struct error *err)
     struct sandbox *sandbox = launch->sandbox;
     struct stage *stage = &launch->stage;
 
-    launch->resolv_conf = network_resolv_conf(sandbox_egress(sandbox));
     launch->hosts =
         str_format("127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost\n", sandbox->id);
-    if (!launch->resolv_conf || !launch->hosts)
+    if (!launch->hosts)
         return error_oom(err);
-    stage->resolv_conf = launch->resolv_conf;
+    stage->resolv_conf = RESOLV_CONF;
     stage->hosts = launch->hosts;
     stage->hostname = sandbox->id;
     stage->n_layers = json_array_size(sandbox->layers);
@@ -291,7 +289,6 @@ int sandbox_send_mounts(struct sandbox *sandbox, struct error *err)
 static int equip(struct launch *launch, struct error *err)
 {
     struct sandbox *sandbox = launch->sandbox;
-    struct supervisor *supervisor = sandbox->supervisor;
 
     process_start_time(sandbox->init_pid, &sandbox->init_start_time);
     int r = idmap_write(sandbox->init_pid, first_id(sandbox), err);
@@ -303,9 +300,6 @@ static int equip(struct launch *launch, struct error *err)
         r = cpus_assign(sandbox, err);
     if (r == 0)
         r = views_write(sandbox, &sandbox->limits, err);
-    if (r == 0 && sandbox_egress(sandbox))
-        r = network_link_create(supervisor->network, sandbox->id, sandbox->slot, sandbox->netns_fd,
-                                err);
     return r;
 }
 

@@ -117,7 +117,9 @@ static int load_config(struct config *config, const struct options *options, str
     if (r == 0 && (replace(&config->state_dir, options->state_dir) < 0 ||
                    replace(&config->run_dir, options->run_dir) < 0 ||
                    (!config->policies_dir[0] &&
-                    replace(&config->policies_dir, PACKAGE_DATADIR "/policies") < 0)))
+                    replace(&config->policies_dir, PACKAGE_DATADIR "/policies") < 0) ||
+                   (!config->egress_bundles[0] &&
+                    replace(&config->egress_bundles, PACKAGE_DATADIR "/egress/bundles.json") < 0)))
         r = error_oom(err);
     return r == 0 ? config_finish(config, err) : r;
 }
@@ -266,6 +268,15 @@ static void reload_certificates(struct supervisor *supervisor)
         log_notice("reload: the files of [tls] were read again and handed to the programs");
 }
 
+/* Those that run get what the bundles mean now. */
+static void reload_bundles(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (egress_reload(supervisor, &err) < 0)
+        log_error("reload: %s; the egress bundles stay as they were", err.message);
+}
+
 /* Sandboxes that are started from now on have the new ones; after an error, the old. */
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata)
@@ -279,6 +290,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         log_error("reload: %s; the policies stay as they were", err.message);
     else
         log_notice("reload: policies of `%s` read again", supervisor->policies.directory);
+    reload_bundles(supervisor);
     reload_certificates(supervisor);
     return 0;
 }
@@ -335,8 +347,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = cpus_find(supervisor, err);
     if (r == 0)
-        r = network_open(supervisor->config.sandbox_subnet, supervisor->config.sandbox_cgroup,
-                         &supervisor->network, err);
+        r = subnet_parse(supervisor->config.sandbox_subnet, supervisor->config.sandbox_cgroup,
+                         &supervisor->subnet, err);
     if (r == 0)
         r = open_loop(supervisor, err);
     if (r < 0)
@@ -350,9 +362,14 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         r = certificates_open(supervisor, err);
     if (r == 0)
         r = own_filter_install(err);
+    if (r == 0)
+        r = egress_open(supervisor, err);
     if (r < 0)
         return r;
     sandboxes_adopt(supervisor);
+    r = egress_begin(supervisor, err);
+    if (r < 0)
+        return r;
     r = disk_guard_start(supervisor, err);
     if (r < 0)
         return r;
@@ -361,15 +378,11 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
 
 static void tear_down(struct supervisor *supervisor)
 {
-    struct error err = ERROR_NONE;
-
     clients_close(supervisor);
     programs_free(supervisor);
+    egress_close(supervisor);
     while (supervisor->sandboxes)
         sandbox_free(supervisor->sandboxes);
-    if (supervisor->network && network_remove_table(supervisor->network, &err) < 0)
-        log_warning("%s", err.message);
-    network_free(supervisor->network);
     cgroup_tree_remove(&supervisor->cgroups);
     unlinkat(supervisor->run_fd, "programs.json", 0);
     unlinkat(supervisor->run_fd, "supervisor.sock", 0);
@@ -422,8 +435,8 @@ int main(int argc, char **argv)
 {
     struct options options = {.libexec_dir = PACKAGE_LIBEXECDIR};
     struct error err = ERROR_NONE;
-    struct supervisor supervisor = {.state_fd = -1, .run_fd = -1, .listen_fd = -1,
-                                    .certificates_fd = -1};
+    struct supervisor supervisor = {
+        .state_fd = -1, .run_fd = -1, .listen_fd = -1, .certificates_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);
@@ -436,7 +449,8 @@ int main(int argc, char **argv)
     log_set_level(log_level_number(supervisor.config.log_level));
     supervisor.libexec_dir = options.libexec_dir;
     if (options.check)
-        r = check_run(stdout, &supervisor.config, supervisor.libexec_dir) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        r = check_run(stdout, &supervisor.config, supervisor.libexec_dir) == 0 ? EXIT_SUCCESS
+                                                                               : EXIT_FAILURE;
     else
         r = serve(&supervisor);
     config_free(&supervisor.config);

@@ -1,8 +1,6 @@
-/* Egress links. A sandbox with egress gets a veth pair: `ac<ID>` on the host, `eth0` inside, a /30
- * of the configured subnet by its slot number, and membership in our one nftables table, which
- * forwards it to public addresses only: never to the host, other sandboxes, private, link-local,
- * metadata or multicast ranges, except DNS (port 53) to the host's own name servers. A sandbox
- * without egress has no link at all. */
+/* What the supervisor itself knows of networks: the subnet, the table's name, resolv.conf, and
+ * sockets that belong to a sandbox's network namespace. What changes links and the packet filter is
+ * the helper's (net-helper.h). */
 #pragma once
 
 #include "base/error.h"
@@ -11,39 +9,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct network;
+struct subnet {
+    char table[80];   /* of nftables */
+    char address[16]; /* dotted */
+    uint32_t base;    /* the same, host byte order */
+    unsigned int prefix;
+};
 
-/* Parses the subnet. `table` names the nftables table (inet family) of this instance. Nothing is
- * changed on the host until the first link is made. Also removes a table left over by a crash only
- * when network_reset is called. */
-int network_open(const char *subnet, const char *table, struct network **ret_network,
+/* Parses a.b.c.d/8 to /30; `cgroup` is what the table is named after. */
+int subnet_parse(const char *text, const char *cgroup, struct subnet *ret_subnet,
                  struct error *err);
-void network_free(struct network *network);
 
-/* Makes the pair, addresses, default route inside, turns on IPv4 forwarding, and adds the link to
- * the table (making the table, atomically, when it is not there). IPv6 is off on both ends. */
-int network_link_create(struct network *network, const char *id, unsigned int slot, int netns_fd,
-                        struct error *err);
+/* The /30 of a slot, in host byte order; -ENOSPC when the subnet has none left. */
+int subnet_slot(const struct subnet *subnet, const char *id, unsigned int slot,
+                uint32_t *ret_address, struct error *err);
 
-/* Deletes link and set element; what is missing is no error. Takes up to 30 ms: called from a
- * worker process, never from the event loop. */
-int network_link_remove(struct network *network, const char *id, struct error *err);
+/* Where the resolver listens inside each sandbox (auracode-resolver). */
+#define RESOLVER_ADDRESS "127.0.0.53"
+#define RESOLVER_PORT    53
 
-/* The name of our table. */
-const char *network_table(const struct network *network);
+/* resolv.conf of every sandbox. Without egress nobody listens there, and lookups fail at once. */
+#define RESOLV_CONF "nameserver " RESOLVER_ADDRESS "\noptions timeout:5 attempts:2\n"
 
-/* Deletes our table. */
-int network_remove_table(struct network *network, struct error *err);
-
-/* Received/sent bytes of the link from the sandbox's point of view; -1 where there is no link. */
-void network_link_bytes(const char *id, int64_t *ret_rx, int64_t *ret_tx);
-
-/* Name servers that a sandbox may use, as the text of its resolv.conf: those of the host (for
- * systemd-resolved's stub, the real ones behind it, /run/systemd/resolve/resolv.conf); comment only
- * when `egress` is false. Heap, NULL when out of memory. */
-char *network_resolv_conf(bool egress);
+/* IPv4 addresses of the host's name servers, an array of strings; new reference. */
+json_t *host_name_servers(void);
 
 /* `n` non-blocking, close-on-exec TCP sockets of `family`, made in the network namespace. On
  * failure none is left open. The calling thread is back in its own namespace on return, or the
  * process aborts. */
 int netns_sockets(int netns_fd, int family, size_t n, int *ret_fds, struct error *err);
+
+/* The same: a UDP and a listening TCP socket where the resolver listens. */
+int netns_resolver_sockets(int netns_fd, int ret_fds[2], struct error *err);
+
+/* The same: a NETLINK_ROUTE socket. Returns it. */
+int netns_netlink(int netns_fd, struct error *err);

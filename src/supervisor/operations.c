@@ -7,6 +7,7 @@
 #include "supervisor/certificates.h"
 #include "supervisor/doctor.h"
 #include "supervisor/network.h"
+#include "supervisor/operations-egress.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/template.h"
@@ -384,30 +385,6 @@ static int op_sockets(struct request *request, void *params, struct error *err)
     return r;
 }
 
-static int op_stats(struct request *request, void *params, struct error *err)
-{
-    struct sandbox *sandbox = sandbox_of(request);
-    struct cgroup_stats stats;
-    int64_t rx = -1, tx = -1;
-
-    (void)params;
-    (void)err;
-    cgroup_stats(&supervisor_of(request)->cgroups, sandbox->id, &stats);
-    if (sandbox_egress(sandbox))
-        network_link_bytes(sandbox->id, &rx, &tx);
-    struct disk_usage disk;
-    disk_usage(sandbox, &disk);
-    json_t *answer = cgroup_stats_to_json(&stats);
-    if (!answer || disk_usage_add_to(&disk, answer) < 0) {
-        json_decref(answer);
-        return error_oom(err);
-    }
-    json_object_set_new(answer, "network_rx_bytes", json_integer(rx));
-    json_object_set_new(answer, "network_tx_bytes", json_integer(tx));
-    request_reply(request, answer, NULL, 0);
-    return 0;
-}
-
 static int op_update(struct request *request, void *params, struct error *err)
 {
     return sandbox_update(sandbox_of(request), params, request, err);
@@ -544,11 +521,13 @@ static int op_policy_check(struct request *request, void *params, struct error *
 }
 
 #define BOTH          (ROLE_API | ROLE_PROXY)
+#define ALL           (BOTH | ROLE_RESOLVER)
+#define LINKED        (IN(CREATING) | IN(RUNNING))
 #define FIELDS(table) table, ELEMENTS(table)
 
 /* clang-format off */
 const struct server_op operations[] = {
-    {"hello", BOTH, STATE_NEW, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
+    {"hello", ALL, STATE_NEW, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
     {"program.leave", ROLE_PROXY, STATE_READY, NULL, 0, 0, op_leave},
     {"sandbox.create", ROLE_API, STATE_READY, FIELDS(sandbox_spec_fields), 0, op_create},
     {"sandbox.get", BOTH, LISTED, FIELDS(id_fields), 0, op_get},
@@ -560,6 +539,11 @@ const struct server_op operations[] = {
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
+    {"egress.list", ROLE_RESOLVER, STATE_READY, FIELDS(egress_list_fields), 0, op_egress_list},
+    {"egress.get", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_get},
+    {"egress.sockets", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_sockets},
+    {"egress.allow", ROLE_RESOLVER, LINKED, FIELDS(egress_allow_fields), 0, op_egress_allow},
+    {"egress.count", ROLE_RESOLVER, LINKED, FIELDS(egress_count_fields), 0, op_egress_count},
     {"host.doctor", ROLE_API, STATE_READY, NULL, 0, 0, op_doctor},
     {"policy.list", ROLE_API, STATE_READY, NULL, 0, 0, op_policy_list},
     {"policy.get", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_policy_get},

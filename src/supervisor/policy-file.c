@@ -33,7 +33,7 @@ static const struct field policy_fields[] = {
     {"landlock", FIELD_OBJECT, AT(landlock), 0, 0, false, NULL},
     {"rlimits", FIELD_OBJECT, AT(rlimits), 0, 0, false, NULL},
     {"limits", FIELD_OBJECT, AT(limits), 0, 0, false, NULL},
-    {"egress", FIELD_CHOICE, AT(egress), 0, 0, false, egress_choices},
+    {"egress", FIELD_ANY, AT(egress), 0, 0, false, NULL},
 };
 
 /* Names and order are those of init/spawn.c. */
@@ -161,6 +161,8 @@ int policy_file_decode(const json_t *file, struct policy_file *ret_decoded, stru
         r = landlock_profile_check(decoded.landlock, err);
     if (r == 0)
         r = check_rlimits(decoded.rlimits, err);
+    if (r == 0)
+        r = egress_check(decoded.egress, "egress", err);
     if (r == 0)
         r = check_limits(&decoded, err);
     if (r == 0)

@@ -7,7 +7,8 @@
 #include <jansson.h>
 
 struct policy_file {
-    const char *name, *description, *extends, *egress, *comment;
+    const char *name, *description, *extends, *comment;
+    json_t *egress;
     json_t *seccomp, *capabilities, *masked_paths, *read_only_paths, *rlimits, *limits, *landlock;
 };
 

@@ -135,7 +135,8 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "socketpair");
     program_pass(&passed, pair[1], "control");
     program_pass(&passed, config, "config");
-    program_pass(&passed, program->supervisor->certificates_fd, "certificates");
+    if (program->role != ROLE_RESOLVER)
+        program_pass(&passed, program->supervisor->certificates_fd, "certificates");
     for (int i = 0; i < LISTENERS_MAX; i++)
         program_pass(&passed, program->listeners[i], program->listener_names[i]);
     program->pid = fork();
@@ -272,6 +273,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
          .role = ROLE_PROXY,
          .audience = CONFIG_FOR_PROXY,
          .listener_names = {"proxy", "proxy-tls"}},
+        {.name = "auracode-resolver", .role = ROLE_RESOLVER, .audience = CONFIG_FOR_RESOLVER},
     };
     cleanup_json json_t *file = NULL;
 
@@ -285,6 +287,8 @@ int programs_start(struct supervisor *supervisor, struct error *err)
     int r = find_user(&programs[0], supervisor->config.api_user, err);
     if (r == 0)
         r = find_user(&programs[1], supervisor->config.proxy_user, err);
+    if (r == 0)
+        r = find_user(&programs[2], supervisor->config.egress_user, err);
     if (r == 0)
         r = prepare_api_folder(&programs[0], err);
     if (r == 0)

@@ -1,4 +1,4 @@
-/* auracode-api and auracode-proxy: started as their own users without capabilities, watched,
+/* auracode-api, auracode-proxy and auracode-resolver: started as their own users without capabilities, watched,
  * started again when they end. Their listening sockets are made here and kept here, so a restart
  * refuses no connection. Programs that outlived a supervisor are recognised by RUN/programs.json
  * (pid and start time) and kept. */
@@ -8,18 +8,18 @@
 
 #include "base/ipc.h"
 
-#define PROGRAMS 2
+#define PROGRAMS 3
 
-/* Makes the listening sockets, starts or keeps both programs. */
+/* Makes the listening sockets, starts or keeps the programs. */
 int programs_start(struct supervisor *supervisor, struct error *err);
 
-/* SIGTERM to both; no restarts from here on. supervisor_check_stopped is called as they end. */
+/* SIGTERM to all; no restarts from here on. supervisor_check_stopped is called as they end. */
 void programs_stop(struct supervisor *supervisor);
 
 /* True while one of them lives. */
 bool programs_alive(const struct supervisor *supervisor);
 
-/* A program said hello; `role` ROLE_API or ROLE_PROXY, `fds` are the listening sockets that it
+/* A program said hello; `role` as in protocol.h, `fds` are the listening sockets that it
  * holds, in the order of `names` (NULL: none). They replace none that we have, and one is taken
  * only if it listens where the configuration says: a hostile program could hand the next one
  * anything. An unknown name or another socket: -EINVAL naming it. */

@@ -1,25 +1,36 @@
-/* Theory of operation: a sandbox with egress asks the host's own name servers. systemd-resolved's
- * stub listens on the host's loopback, which no sandbox reaches, so the servers behind it are taken
- * then. */
+/* Theory of operation: the resolver asks the host's own name servers. For systemd-resolved's stub
+ * those behind it are taken, since they answer without its cache's rewriting of lifetimes. */
 #include "supervisor/network.h"
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/str.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <string.h>
 
 static const char *const sources[] = {"/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"};
 
-char *network_resolv_conf(bool egress)
+static json_t *parse(char *text)
 {
-    char *text = NULL;
+    json_t *servers = json_array();
+    char *save = NULL, address[64];
+    struct in_addr binary;
 
-    if (!egress)
-        return strdup("# this sandbox has no network (egress \"none\")\n");
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (sscanf(line, " nameserver %63s", address) == 1 &&
+            inet_pton(AF_INET, address, &binary) == 1)
+            json_array_append_new(servers, json_string(address));
+    return servers;
+}
+
+json_t *host_name_servers(void)
+{
+    cleanup_free char *text = NULL;
+
     for (size_t i = 0; i < ELEMENTS(sources) && !text; i++)
         if (file_read(AT_FDCWD, sources[i], 65536, &text, NULL, NULL) < 0)
             text = NULL;
-    return text ? text : strdup("# the host has no resolv.conf\n");
+    return text ? parse(text) : json_array();
 }

@@ -168,7 +168,6 @@ struct discard {
     struct supervisor *supervisor;
     const struct disk_backend *disk;
     char id[SANDBOX_ID_LENGTH + 1];
-    bool link;
 };
 
 /* From the trash, with what its disk holds of the kernel's. */
@@ -192,10 +191,9 @@ static int discard_job(void *userdata, struct error *err)
     struct discard *discard = userdata;
     struct supervisor *supervisor = discard->supervisor;
 
-    int r = discard->link ? network_link_remove(supervisor->network, discard->id, err) : 0;
-    int r2 = remove_tree(supervisor->run_sandboxes_fd, discard->id, err);
-    int r3 = discard_disk(supervisor, discard->disk, discard->id, err);
-    return r < 0 ? r : r2 < 0 ? r2 : r3;
+    int r = remove_tree(supervisor->run_sandboxes_fd, discard->id, err);
+    int r2 = discard_disk(supervisor, discard->disk, discard->id, err);
+    return r < 0 ? r : r2;
 }
 
 static void discard_done(void *userdata, const struct error *err)
@@ -221,7 +219,6 @@ void sandbox_discard_files(struct sandbox *sandbox)
     discard->supervisor = supervisor;
     discard->disk = sandbox->disk;
     memcpy(discard->id, sandbox->id, sizeof(discard->id));
-    discard->link = sandbox->spec && sandbox_egress(sandbox);
     if (worker_start(supervisor, discard_job, discard_done, discard, &err) < 0) {
         log_warning("deleting the files of sandbox %s: %s", sandbox->id, err.message);
         free(discard);

@@ -34,7 +34,7 @@ const char *sandbox_state_name(enum sandbox_state state)
 
 bool sandbox_egress(const struct sandbox *sandbox)
 {
-    return !str_equal(json_string_value(json_object_get(sandbox->spec, "egress")), "none");
+    return egress_mode(json_object_get(sandbox->spec, "egress")) != EGRESS_NONE;
 }
 
 struct sandbox *sandbox_find(struct supervisor *supervisor, const char *id)
@@ -58,6 +58,7 @@ struct sandbox *sandbox_alloc(struct supervisor *supervisor, const char *id)
     sandbox->disk_fd = sandbox->sync_fd = -1;
     sandbox->disk = supervisor->disk;
     sandbox->status_fd = sandbox->init.ipc.fd = -1;
+    sandbox->egress.resolver_fds[0] = sandbox->egress.resolver_fds[1] = -1;
     return sandbox;
 }
 
@@ -95,6 +96,7 @@ void sandbox_free(struct sandbox *sandbox)
             break;
         }
     close_incarnation(sandbox);
+    egress_clear(&sandbox->egress);
     close_and_forget(&sandbox->dir_fd);
     close_and_forget(&sandbox->run_dir_fd);
     cause_clear(&sandbox->cause);
@@ -192,16 +194,27 @@ static int take_slot(struct supervisor *supervisor, unsigned int *ret_slot, stru
 }
 
 /* Where the request is silent its policy speaks, and where that is, the configuration. */
+static json_t *choose_egress(const struct supervisor *supervisor, const struct sandbox_spec *spec,
+                             const struct policy *policy)
+{
+    const struct config *config = &supervisor->config;
+    json_t *egress = NULL;
+
+    if (spec->egress && !json_is_null(spec->egress))
+        return json_incref(spec->egress);
+    if (policy->egress)
+        return json_incref(policy->egress);
+    egress_from_text(config->sandbox_egress, config->sandbox_allow, &egress, NULL);
+    return egress;
+}
+
 static json_t *spec_to_json(const struct supervisor *supervisor, const struct sandbox_spec *spec,
                             const struct policy *policy)
 {
-    const struct config *config = &supervisor->config;
-    const char *egress = policy->egress ? policy->egress : config->sandbox_egress;
-
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "template", spec->template, "name",
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "template", spec->template, "name",
                      spec->name ? spec->name : "", "owner", spec->owner ? spec->owner : "",
-                     "egress", spec->egress ? spec->egress : egress, "policy", policy->name, "env",
-                     spec->env ? json_incref(spec->env) : json_object(), "labels",
+                     "egress", choose_egress(supervisor, spec, policy), "policy", policy->name,
+                     "env", spec->env ? json_incref(spec->env) : json_object(), "labels",
                      spec->labels ? json_incref(spec->labels) : json_object());
 }
 
@@ -231,7 +244,11 @@ int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
     sandbox->created_at = now_realtime_ms();
     sandbox->layers = TAKE_PTR(layers);
     sandbox->spec = spec_to_json(supervisor, spec, policy);
-    r = sandbox->spec ? sandbox_open_folders(sandbox, true, err) : error_oom(err);
+    r = sandbox->spec
+            ? egress_check_known(supervisor, json_object_get(sandbox->spec, "egress"), err)
+            : error_oom(err);
+    if (r == 0)
+        r = sandbox_open_folders(sandbox, true, err);
     if (r == 0)
         r = sandbox_save_config(sandbox, err);
     if (r < 0) {
@@ -355,15 +372,58 @@ static int launch(struct sandbox *sandbox, struct error *err)
     return r;
 }
 
+/* What a launched sandbox waits for before it gets its mounts and goes on: */
+#define WAITS_DISK (1u << 0)
+#define WAITS_LINK (1u << 1)
+
 /* Meanwhile it may have been killed; then its end, which is still to come, tells. */
-static void on_disk_ready(struct sandbox *sandbox, const struct error *failure)
+static void arrived(struct sandbox *sandbox, unsigned int what, const struct error *failure)
 {
     struct error err = *failure;
 
-    if (sandbox->state != SANDBOX_CREATING || sandbox->cause.word)
-        return;
-    if (err.err || sandbox_send_mounts(sandbox, &err) < 0)
-        abandon_start(sandbox, &err);
+    bool wanted = sandbox->state == SANDBOX_CREATING && !sandbox->cause.word;
+    sandbox->waits &= ~what;
+    if (!wanted || err.err || !sandbox->waits) {
+        if (wanted && (err.err || sandbox_send_mounts(sandbox, &err) < 0))
+            abandon_start(sandbox, &err);
+        close_and_forget(&sandbox->disk_fd); /* it would keep the disk in use */
+    }
+}
+
+static void on_disk_ready(struct sandbox *sandbox, const struct error *failure)
+{
+    arrived(sandbox, WAITS_DISK, failure);
+}
+
+struct start_of_link {
+    struct supervisor *supervisor;
+    char id[SANDBOX_ID_LENGTH + 1];
+    unsigned int generation;
+};
+
+static void on_link_ready(void *userdata, const struct error *failure)
+{
+    cleanup_free struct start_of_link *start = userdata;
+    struct sandbox *sandbox = sandbox_find(start->supervisor, start->id);
+
+    if (sandbox && sandbox->generation == start->generation)
+        arrived(sandbox, WAITS_LINK, failure);
+}
+
+static int begin_link(struct sandbox *sandbox, struct error *err)
+{
+    struct start_of_link *start = calloc(1, sizeof(*start));
+
+    if (!start)
+        return error_oom(err);
+    *start = (struct start_of_link){.supervisor = sandbox->supervisor,
+                                    .generation = sandbox->generation};
+    memcpy(start->id, sandbox->id, sizeof(start->id));
+    sandbox->waits |= WAITS_LINK;
+    int r = egress_attach(sandbox, NULL, on_link_ready, start, err);
+    if (r < 0)
+        free(start);
+    return r;
 }
 
 int sandbox_start(struct sandbox *sandbox, struct error *err)
@@ -374,15 +434,20 @@ int sandbox_start(struct sandbox *sandbox, struct error *err)
     sandbox->generation++;
     sandbox->oom_kills = 0;
     sandbox->disk_closed = false;
+    memset(sandbox->egress.counters, 0, sizeof(sandbox->egress.counters));
+    sandbox->egress.queries = sandbox->egress.refusals = 0;
     cause_clear(&sandbox->cause);
     sandbox_set_state(sandbox, SANDBOX_CREATING);
     int r = disk_check_host(sandbox->supervisor, err);
     if (r == 0 && set_timer(sandbox, START_TIMEOUT_US, on_deadline) < 0)
         r = error_oom(err);
-    int waits =
-        r == 0 && sandbox->disk->prepare ? sandbox->disk->prepare(sandbox, on_disk_ready, err) : r;
-    r = waits < 0 ? waits : launch(sandbox, err);
-    if (r == 0 && !waits)
+    if (r == 0 && sandbox->disk->prepare)
+        r = sandbox->disk->prepare(sandbox, on_disk_ready, err);
+    sandbox->waits = r > 0 ? WAITS_DISK : 0;
+    r = r < 0 ? r : launch(sandbox, err);
+    if (r == 0 && sandbox_egress(sandbox))
+        r = begin_link(sandbox, err);
+    if (r == 0 && !sandbox->waits)
         r = sandbox_send_mounts(sandbox, err);
     return r < 0 ? abandon_start(sandbox, err) : 0;
 }
@@ -445,6 +510,7 @@ static void finish_end(struct sandbox *sandbox)
         return;
     if (r < 0)
         log_warning("sandbox %s: %s", sandbox->id, err.message);
+    egress_detach(sandbox);
     close_incarnation(sandbox);
     if (sandbox->state == SANDBOX_REMOVING) {
         finish_removal(sandbox);

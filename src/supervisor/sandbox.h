@@ -9,6 +9,7 @@
 
 #include "supervisor/cause.h"
 #include "supervisor/disk.h"
+#include "supervisor/egress.h"
 #include "supervisor/supervisor.h"
 
 #include "base/id.h"
@@ -43,10 +44,12 @@ struct sandbox {
     unsigned int generation;
     int dir_fd, run_dir_fd;
     const struct disk_backend *disk;
-    int disk_fd;    /* its mount, until it is handed over */
+    int disk_fd;                /* its mount, until it is handed over */
     bool disk_closed;
-    bool preparing; /* a worker is at its disk */
-    int sync_fd;    /* to the stage, which waits for the mounts */
+    bool preparing;             /* a worker is at its disk */
+    unsigned int waits;         /* for what, before it gets its mounts; see sandbox.c */
+    struct egress_state egress; /* its network */
+    int sync_fd;                /* to the stage, which waits for the mounts */
     pid_t init_pid;
     uint64_t init_start_time; /* clock ticks since boot, tells a reused pid apart */
     int pidfd, netns_fd;
@@ -92,7 +95,7 @@ int sandbox_save_state(const struct sandbox *sandbox, struct error *err);
 int sandbox_load(struct supervisor *supervisor, const char *id, struct sandbox **ret_sandbox,
                  struct error *err);
 int sandbox_open_folders(struct sandbox *sandbox, bool create, struct error *err);
-/* Moves the files to the trash and deletes them in a worker, with the egress link. */
+/* Moves the files to the trash and deletes them in a worker. */
 void sandbox_discard_files(struct sandbox *sandbox);
 void sandbox_empty_trash(struct supervisor *supervisor);
 

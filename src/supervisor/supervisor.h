@@ -16,6 +16,7 @@ struct sandbox;
 struct client;
 struct program;
 struct disk_backend;
+struct egress;
 
 struct supervisor {
     struct config config;
@@ -34,7 +35,8 @@ struct supervisor {
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;
     char *cpuinfo; /* the host's /proc/cpuinfo */
-    struct network *network;
+    struct subnet subnet;
+    struct egress *egress; /* egress.h */
     struct policies policies;
     struct sandbox *sandboxes; /* list */
     unsigned char *slots;      /* id ranges in use, one byte each */

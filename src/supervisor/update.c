@@ -18,6 +18,7 @@ const struct field update_fields[UPDATE_FIELDS] = {
     {"name", FIELD_STRING, offsetof(struct update_params, name), 0, 128, false, NULL},
     {"labels", FIELD_STRING_MAP, offsetof(struct update_params, labels), 0, 32, false, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct update_params, limits), 0, 0, false, NULL},
+    {"egress", FIELD_ANY, offsetof(struct update_params, egress), 0, 0, false, NULL},
 };
 
 /* Everything of a sandbox that can change. */
@@ -99,6 +100,8 @@ static int make_spec(const struct sandbox *sandbox, const struct update_params *
         r = json_object_set_new(spec, "name", json_string(params->name));
     if (r == 0 && params->labels)
         r = json_object_set(spec, "labels", params->labels);
+    if (r == 0 && params->egress)
+        r = json_object_set(spec, "egress", params->egress);
     if (r < 0)
         return error_oom(err);
     *ret_spec = TAKE_PTR(spec);
@@ -153,6 +156,81 @@ static int apply(struct sandbox *sandbox, const struct update_params *params, st
 static void reply(struct request *request, const struct sandbox *sandbox)
 {
     request_reply(request, json_pack("{s:o}", "sandbox", sandbox_to_json(sandbox, false)), NULL, 0);
+}
+
+/* ---- egress
+ * -------------------------------------------------------------------------------------------- */
+
+/* Makes what is in force what the sandbox's settings say, after a change of them or one that
+ * failed. */
+static void settle_egress(struct sandbox *sandbox)
+{
+    struct error err = ERROR_NONE;
+
+    if (!sandbox_egress(sandbox))
+        egress_detach(sandbox);
+    else if (sandbox->egress.linked && egress_set(sandbox, NULL, NULL, NULL, &err) < 0)
+        log_warning("sandbox %s: %s", sandbox->id, err.message);
+}
+
+/* With the last steps, which take no time. */
+static int finish(struct sandbox *sandbox, const struct update_params *params, struct error *err)
+{
+    int r = apply(sandbox, params, err);
+
+    if (params->egress && sandbox->state == SANDBOX_RUNNING)
+        settle_egress(sandbox);
+    return r;
+}
+
+static int go_on(struct sandbox *sandbox, const struct update_params *params,
+                 struct request *request, struct error *err);
+
+struct egress_change {
+    struct supervisor *supervisor;
+    struct request *request; /* holds what params point to */
+    char id[SANDBOX_ID_LENGTH + 1];
+    struct update_params params;
+};
+
+static void egress_done(void *userdata, const struct error *failure)
+{
+    cleanup_free struct egress_change *change = userdata;
+    struct sandbox *sandbox = sandbox_find(change->supervisor, change->id);
+    struct error err = *failure;
+
+    if (!err.err && (!sandbox || sandbox->state != SANDBOX_RUNNING))
+        error_set_code(&err, EBUSY, "sandbox_not_running", "sandbox %s has ended", change->id);
+    if (err.err && sandbox && sandbox->state == SANDBOX_RUNNING)
+        settle_egress(sandbox);
+    if (err.err || go_on(sandbox, &change->params, change->request, &err) < 0)
+        request_fail(change->request, &err);
+}
+
+/* The helper first: what it has answered is in force. A link that shall go, goes last. */
+static int change_egress(struct sandbox *sandbox, const struct update_params *params,
+                         struct request *request, struct error *err)
+{
+    struct egress_change *change = calloc(1, sizeof(*change));
+
+    if (!change)
+        return error_oom(err);
+    *change = (struct egress_change){
+        .supervisor = sandbox->supervisor, .request = request, .params = *params};
+    memcpy(change->id, sandbox->id, sizeof(change->id));
+    int r = sandbox->egress.linked
+                ? egress_set(sandbox, params->egress, egress_done, change, err)
+                : egress_attach(sandbox, params->egress, egress_done, change, err);
+    if (r < 0)
+        free(change);
+    return r;
+}
+
+static int check_egress(const struct sandbox *sandbox, const json_t *egress, struct error *err)
+{
+    int r = egress_check(egress, "egress", err);
+
+    return r == 0 ? egress_check_known(sandbox->supervisor, egress, err) : r;
 }
 
 /* ---- what takes long, and goes before the rest in a worker --------------------------------------
@@ -210,10 +288,12 @@ static void ahead_done(void *userdata, const struct error *failure)
         error_set_code(&err, ENOENT, "sandbox_not_found", "sandbox %s was removed", ahead->id);
     else if (err.err && ahead->squeeze && sandbox->state != SANDBOX_RUNNING)
         err = ERROR_NONE; /* its cgroup went with it: nothing is left to squeeze */
-    if (sandbox && !err.err && apply(sandbox, &ahead->params, &err) == 0) {
+    if (sandbox && !err.err && finish(sandbox, &ahead->params, &err) == 0) {
         reply(ahead->request, sandbox);
     } else {
         unsqueeze(ahead, sandbox);
+        if (ahead->params.egress && sandbox && sandbox->state == SANDBOX_RUNNING)
+            settle_egress(sandbox);
         request_fail(ahead->request, &err);
     }
     free(ahead);
@@ -242,16 +322,12 @@ static bool must_squeeze(const struct sandbox *sandbox, const struct limits *new
             (new->memory_high && (!old->memory_high || new->memory_high < old->memory_high)));
 }
 
-int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
-                   struct request *request, struct error *err)
+static int go_on(struct sandbox *sandbox, const struct update_params *params,
+                 struct request *request, struct error *err)
 {
     struct limits limits = sandbox->limits;
-    int r = labels_check(params->labels, err);
+    int r = limits_decode(params->limits, &limits, err);
 
-    if (r == 0)
-        r = limits_decode(params->limits, &limits, err);
-    if (r == 0 && sandbox->disk->check)
-        r = sandbox->disk->check(&sandbox->limits, &limits, err);
     if (r < 0)
         return r;
     const struct ahead ahead = {.supervisor = sandbox->supervisor,
@@ -265,8 +341,28 @@ int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
                                 .squeeze = must_squeeze(sandbox, &limits)};
     if (ahead.grow || ahead.squeeze)
         return go_ahead(sandbox, &ahead, err);
-    r = apply(sandbox, params, err);
+    r = finish(sandbox, params, err);
     if (r == 0)
         reply(request, sandbox);
     return r;
+}
+
+int sandbox_update(struct sandbox *sandbox, const struct update_params *params,
+                   struct request *request, struct error *err)
+{
+    struct limits limits = sandbox->limits;
+    int r = labels_check(params->labels, err);
+
+    if (r == 0)
+        r = limits_decode(params->limits, &limits, err);
+    if (r == 0 && sandbox->disk->check)
+        r = sandbox->disk->check(&sandbox->limits, &limits, err);
+    if (r == 0)
+        r = check_egress(sandbox, params->egress, err);
+    if (r < 0)
+        return r;
+    if (params->egress && sandbox->state == SANDBOX_RUNNING &&
+        egress_mode(params->egress) != EGRESS_NONE)
+        return change_egress(sandbox, params, request, err);
+    return go_on(sandbox, params, request, err);
 }

@@ -8,9 +8,10 @@ struct update_params {
     const char *id;
     const char *name;        /* "": none */
     json_t *labels, *limits; /* labels replace all; limits: only those that are named change */
+    json_t *egress;          /* base/egress.h */
 };
 
-#define UPDATE_FIELDS 4
+#define UPDATE_FIELDS 5
 extern const struct field update_fields[UPDATE_FIELDS];
 
 /* All or nothing: everything is checked first; what the kernel refuses is named (field and reason)

@@ -130,6 +130,10 @@ export class Instance {
         const config = {
             api: { listen: `127.0.0.1:${this.apiPort}`, user: apiUser, group: account('/etc/group', 'auracode', 'daemon') },
             proxy: { listen: `127.0.0.1:${this.proxyPort}`, user: account('/etc/passwd', 'auracode-proxy', 'nobody') },
+            egress: {
+                user: account('/etc/passwd', 'auracode-resolver', 'games'),
+                bundles: path.join(source, 'policies/egress/bundles.json'),
+            },
             sandbox: {
                 cgroup: this.cgroup, subnet: this.subnet, templates,
                 policies: path.join(source, 'policies'), idle_timeout: 0,

@@ -13,7 +13,7 @@ import { Instance, source, until } from './harness.mjs';
 const table = [...fs.readFileSync(path.join(source, 'src/supervisor/operations.c'), 'utf8')
     .matchAll(/^ {4}\{"([a-z._]+)", ([A-Z_]+), ([A-Z_()| ]+),\s+(?:FIELDS\((\w+)\)|NULL)/gm)]
     .map(([, name, roles, states, fields]) => ({ name, roles, states, fields }));
-const needsSandbox = (op) => /IN\(|LISTED|AT_REST/.test(op.states);
+const needsSandbox = (op) => /IN\(|LISTED|LINKED|AT_REST/.test(op.states);
 const nobody = { uid: 65533, gid: 65533 };
 const absent = 'aaaaaaaaaaaa';
 
@@ -85,7 +85,7 @@ before(async () => {
     running = (await daemon.create({ egress: 'none' })).id;
     stopped = (await daemon.create({ egress: 'none' })).id;
     await daemon.ok('POST', `/v1/sandboxes/${stopped}/stop`);
-    users = { api: realUser('auracode-api'), proxy: realUser('auracode-proxy') };
+    users = { api: realUser('auracode-api'), proxy: realUser('auracode-proxy'), resolver: realUser('auracode-resolver') };
     expected = await sandboxes();
 });
 after(() => daemon.stop());
@@ -117,7 +117,7 @@ test('a user that is neither is refused at the connection', async () => {
 });
 
 test('before hello nothing but hello is legal, and hello is legal once', async () => {
-    for (const role of ['api', 'proxy']) {
+    for (const role of ['api', 'proxy', 'resolver']) {
         const peer = await Peer.connect(users[role]);
         for (const { name } of table.filter((op) => op.name !== 'hello'))
             assert.match((await peer.refused(name, { sandbox: running })).code, /^(refused|wrong_state)$/, name);
@@ -137,16 +137,32 @@ test('the proxy may ask for none of the operations of the API', async () => {
     assert.deepEqual(Object.keys(ok.sandbox).sort(), ['id', 'state']);
 });
 
+test('the resolver may ask for its own operations only, and open nothing for a sandbox that has no rules', async () => {
+    const peer = await Peer.connect(users.resolver, { hello: true });
+    for (const { name } of table.filter(({ roles }) => !/RESOLVER|ALL/.test(roles))) {
+        await peer.refused(name, { sandbox: running }, 'refused');
+        await peer.refused(name, {}, 'refused');
+    }
+    const grant = { name: 'example.com', addresses: ['203.0.113.1'], seconds: 60 };
+    await peer.refused('egress.get', { sandbox: running }, 'no_egress');
+    await peer.refused('egress.sockets', { sandbox: running }, 'no_egress');
+    await peer.refused('egress.allow', { sandbox: running, ...grant }, 'refused');
+    await peer.refused('egress.allow', { sandbox: stopped, ...grant }, 'wrong_state');
+    assert.deepEqual((await peer.call('egress.list')).ok.sandboxes, []);
+});
+
 test('wrong types, unknown fields and wrong values are refused by name, for every operation', async () => {
     const peer = await Peer.connect(users.api, { hello: true });
     const proxy = await Peer.connect(users.proxy, { hello: true });
+    const resolver = await Peer.connect(users.resolver, { hello: true });
+    const asker = (op) => ({ ROLE_PROXY: proxy, ROLE_RESOLVER: resolver })[op.roles] ?? peer;
     for (const op of table.filter(({ name }) => name !== 'hello')) {
-        const error = await (op.roles === 'ROLE_PROXY' ? proxy : peer).refused(op.name, { no_such_field: 1 }, 'unknown_field');
+        const error = await asker(op).refused(op.name, { no_such_field: 1 }, 'unknown_field');
         assert.equal(error.field, 'no_such_field');
         if (!needsSandbox(op)) continue;
         for (const value of [1, true, [], {}, '', 'A', '../../../../', 'a'.repeat(12000), running.slice(1), `${running}x`])
-            assert.equal((await peer.refused(op.name, { sandbox: value })).code, 'invalid_field', op.name);
-        assert.ok(await peer.refused(op.name, {}));
+            assert.equal((await asker(op).refused(op.name, { sandbox: value })).code, 'invalid_field', op.name);
+        assert.ok(await asker(op).refused(op.name, {}));
     }
     const wrong = [
         ['sandbox.create', { template: 1 }, 'template'], ['sandbox.create', { template: 'node', env: [] }, 'env'],
@@ -185,8 +201,13 @@ test('a proxy that keeps leaving has no more than one successor at a time', asyn
 
 test('an operation is legal only in the states that the table names', async () => {
     const peer = await Peer.connect(users.api, { hello: true });
+    const resolver = await Peer.connect(users.resolver, { hello: true });
+    const others = {
+        'template.create': { name: 'x' }, 'egress.count': { queries: 1, refusals: 1 },
+        'egress.allow': { name: 'example.com', addresses: ['203.0.113.1'], seconds: 60 },
+    };
     for (const op of table.filter(needsSandbox))
-        await peer.refused(op.name, { sandbox: absent, ...(op.name === 'template.create' && { name: 'x' }) }, 'sandbox_not_found');
+        await (op.roles === 'ROLE_RESOLVER' ? resolver : peer).refused(op.name, { sandbox: absent, ...others[op.name] }, 'sandbox_not_found');
     for (const name of ['sandbox.connect', 'sandbox.sockets'])
         await peer.refused(name, { sandbox: stopped }, 'sandbox_not_running');
     await peer.refused('template.create', { sandbox: running, name: 'x' }, 'wrong_state');
@@ -258,7 +279,7 @@ test('a listener is taken back only if it listens where it should', async () => 
     for (const program of programs) process.kill(program, 'SIGSTOP');
     try {
         await daemon.startDaemon({ ready: false });
-        await until('the new supervisor listens', () => daemon.log.includes('goes on') && daemon.log.match(/ serves /g).length > 1);
+        await until('the new supervisor listens', () => daemon.wholeLog.includes('goes on') && daemon.wholeLog.match(/ serves /g).length > 1);
         const api = await Peer.connect(users.api), proxy = await Peer.connect(users.proxy);
         for (const kind of ['null', 'closed-tcp', 'tcp', 'unix'])
             for (const [peer, name] of [[api, 'http-unix'], [api, 'http-tcp'], [proxy, 'proxy']]) {

@@ -307,21 +307,26 @@ static int wait_ms(const struct worker *worker)
     return wait < 0 || wait > left ? (int)(left > 0 ? left : 0) : wait;
 }
 
+void worker_turn(struct worker *worker, int most_ms)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int n = epoll_wait(worker->epoll, events, EVENTS_MAX, most_ms);
+
+    timers_update(&worker->timers);
+    for (int i = 0; i < n; i++)
+        handle_event(worker, events[i].data.ptr, events[i].events);
+    run_again(worker);
+    run_timers(worker);
+    drain_idle(worker);
+    bury(worker);
+}
+
 static void *run(void *userdata)
 {
     struct worker *worker = userdata;
-    struct epoll_event events[EVENTS_MAX];
 
-    while (!is_over(worker)) {
-        int n = epoll_wait(worker->epoll, events, EVENTS_MAX, wait_ms(worker));
-        timers_update(&worker->timers);
-        for (int i = 0; i < n; i++)
-            handle_event(worker, events[i].data.ptr, events[i].events);
-        run_again(worker);
-        run_timers(worker);
-        drain_idle(worker);
-        bury(worker);
-    }
+    while (!is_over(worker))
+        worker_turn(worker, wait_ms(worker));
     atomic_fetch_add(&worker->proxy->n_ended, 1);
     eventfd_write(worker->proxy->routes.wake, 1);
     return NULL;

@@ -83,6 +83,9 @@ int worker_init(struct worker *worker, struct proxy *proxy, struct error *err);
 int worker_start(struct worker *worker, struct error *err);
 void worker_free(struct worker *worker);
 
+/* What its thread does again and again: waits up to `most_ms` and handles what there is. */
+void worker_turn(struct worker *worker, int most_ms);
+
 /* From the control thread: this sandbox changed / look at `draining`. */
 void worker_tell(struct worker *worker, struct sandbox *sandbox);
 void worker_wake(struct worker *worker);

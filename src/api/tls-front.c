@@ -393,14 +393,15 @@ void tls_front_free(struct tls_front *front)
 {
     if (!front)
         return;
-    for (struct tls_connection *connection = front->connections, *next; connection;
-         connection = next) {
-        next = connection->next;
-        if (connection->state == STATE_OPEN)
-            pump(connection);
-    }
-    while (front->connections)
-        connection_free(front->connections);
+    for (int turn = 0; turn < 2; turn++)
+        for (struct tls_connection *connection = front->connections, *next; connection;
+             connection = next) {
+            next = connection->next;
+            if (turn == 1)
+                connection_free(connection);
+            else if (connection->state == STATE_OPEN)
+                pump(connection);
+        }
     sd_event_source_disable_unref(front->source);
     free(front);
 }

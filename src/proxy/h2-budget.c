@@ -16,7 +16,6 @@ static int64_t cost_of(uint8_t type, uint64_t length, bool ends)
     case NGHTTP2_HEADERS:
         return 1;
     case NGHTTP2_RST_STREAM:
-        return 10;
     case NGHTTP2_SETTINGS:
     case NGHTTP2_PING:
         return 10;

@@ -323,6 +323,13 @@ static ssize_t read_head(struct h2_stream *stream, char *data, size_t room)
     return (ssize_t)n;
 }
 
+static size_t put(char *to, const char *data, size_t length)
+{
+    if (length > 0)
+        memcpy(to, data, length);
+    return length;
+}
+
 static ssize_t read_body(struct h2_stream *stream, char *data, size_t room)
 {
     size_t frame = stream->chunk ? CHUNK_FRAME : 0, used = 0;
@@ -333,13 +340,10 @@ static ssize_t read_body(struct h2_stream *stream, char *data, size_t room)
     n = n < room - frame ? n : room - frame;
     if (stream->chunk)
         used = (size_t)snprintf(data, CHUNK_FRAME, "%zx\r\n", n);
-    memcpy(data + used, buffer_head(&stream->request), n);
-    used += n;
+    used += put(data + used, buffer_head(&stream->request), n);
     consumed(stream, n);
-    if (stream->chunk) {
-        memcpy(data + used, "\r\n", 2);
-        used += 2;
-    }
+    if (stream->chunk)
+        used += put(data + used, "\r\n", 2);
     return (ssize_t)used;
 }
 
@@ -351,12 +355,11 @@ static ssize_t read_end(struct h2_stream *stream, char *data, size_t room)
         return 0;
     if (room < length + 8)
         return -ENOBUFS;
-    memcpy(data, "0\r\n", 3);
-    if (length > 0)
-        memcpy(data + 3, stream->trailers, length);
-    memcpy(data + 3 + length, "\r\n", 2);
+    size_t used = put(data, "0\r\n", 3);
+    used += put(data + used, stream->trailers, length);
+    used += put(data + used, "\r\n", 2);
     stream->end_read = true;
-    return (ssize_t)length + 5;
+    return (ssize_t)used;
 }
 
 ssize_t h2_request_read(struct h2_stream *stream, char *data, size_t room)

@@ -75,10 +75,8 @@ static void stream_free(struct h2_stream *stream)
 }
 
 /* libnghttp2 is done with it; a client that is not yet finds its connection lost. */
-static void stream_detach(struct h2_stream *stream)
+static void stream_detach(struct h2 *h2, struct h2_stream *stream)
 {
-    struct h2 *h2 = stream->h2;
-
     if (stream->previous)
         stream->previous->next = stream->next;
     else
@@ -290,14 +288,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
     struct h2_stream *stream = stream_of(session, id);
 
-    (void)userdata;
     (void)code;
     if (!stream)
         return 0;
     if (stream->unconsumed > 0)
         nghttp2_session_consume_connection(session, stream->unconsumed);
     stream->unconsumed = 0;
-    stream_detach(stream);
+    stream_detach(userdata, stream);
     return 0;
 }
 
@@ -518,8 +515,10 @@ void h2_free(struct client *carrier)
     if (!h2)
         return;
     carrier->h2 = NULL;
-    while (h2->streams)
-        stream_detach(h2->streams);
+    for (struct h2_stream *stream = h2->streams, *next; stream; stream = next) {
+        next = stream->next;
+        stream_detach(h2, stream);
+    }
     nghttp2_session_del(h2->session);
     free(h2);
 }

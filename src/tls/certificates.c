@@ -15,7 +15,7 @@
 #define CHAIN_MAX   16u
 #define NAME_SIZE   256u /* of a DNS name with its end */
 #define KEY_ID_SIZE 64u
-#define DAY_S       (24 * 60 * 60)
+#define DAY_S       86400LL
 #define WARN_DAYS   14
 
 struct pair {

@@ -139,6 +139,21 @@ export const holds = [
         test: ['http', '204 has no body'],
     },
     {
+        name: 'frames of HTTP/2 that do nothing are rationed',
+        edits: [['src/proxy/h2-budget.c', 'return budget->tokens >= 0;', 'return true;']],
+        test: ['h2', 'priorities and window updates'],
+    },
+    {
+        name: 'a malformed field of HTTP/2 refuses its request',
+        edits: [['src/proxy/h2.c', '    return refuse(session, frame->hd.stream_id);', '    return 0;']],
+        test: ['h2', 'LF in a value'],
+    },
+    {
+        name: 'a key is that of its certificate',
+        edits: [['src/tls/certificates.c', 'if (n == m && memcmp(of_certificate, of_key, n) == 0)', 'if (n == m)']],
+        test: ['tls', 'a bad pair'],
+    },
+    {
         name: 'the supervisor\'s operations have roles',
         edits: [['src/base/server.c', 'if (!(op->roles & request->conn->role))', 'if (false)']],
         test: ['peer', '.'],

@@ -312,13 +312,19 @@ test('a client that ignores its window is ended', async () => {
 async function flood(name, make, { count = 100000, batch = 200, codes = [CODE.ENHANCE_YOUR_CALM] } = {}) {
     const connection = await Connection.open(target());
     let sent = 0;
-    for (; sent < count && connection.write(make(sent, batch)); sent += batch)
-        await new Promise(setImmediate);
-    assert.ok(codes.includes(await connection.goaway()), `${name}: ${await connection.goaway()} after ${sent}`);
-    await connection.closed;
-    assert.ok(sent < count, `${name}: ${sent} were taken`);
-    const answer = await connect().then(async (fresh) => { const got = await text('/calm', { over: fresh }); fresh.destroy(); return got; });
-    assert.equal(answer, 'hello /calm');
+    try {
+        for (; sent < count && connection.write(make(sent, batch)); sent += batch)
+            await new Promise(setImmediate);
+        assert.ok(sent < count, `${name}: ${sent} were taken`);
+        const code = await connection.goaway();
+        assert.ok(codes.includes(code), `${name}: ${code} after ${sent}`);
+        await connection.closed;
+    } finally {
+        connection.destroy();
+    }
+    const fresh = await connect();
+    assert.equal(await text('/calm', { over: fresh }), 'hello /calm');
+    fresh.destroy();
 }
 
 const many = (batch, make) => Buffer.concat(Array.from({ length: batch }, (_, i) => make(i)));

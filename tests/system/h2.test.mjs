@@ -388,3 +388,16 @@ test('more streams than a hundred at a time are refused one by one', async () =>
     assert.equal(refused.stream, 201);
     connection.destroy();
 });
+
+test('a restart of the proxy finishes what streams have begun, and says goodbye', async () => {
+    const own = await connect();
+    const goodbye = once(own, 'goaway');
+    const begun = text('/silent', { over: own });
+    process.kill(daemon.hostProgram('auracode-proxy'), 'SIGTERM');
+    assert.equal(await begun, 'late');
+    assert.equal((await goodbye)[0], CODE.NO_ERROR);
+    const next = await connect();
+    assert.equal(await text('/successor', { over: next }), 'hello /successor');
+    next.destroy();
+    own.destroy();
+});

@@ -31,7 +31,7 @@ struct flow {
 
 struct tls_connection {
     struct tls_front *front;
-    struct tls_connection *next, *previous;
+    struct tls_connection *next, **link; /* link: what points to this one */
     struct sockaddr_storage address;
     socklen_t address_length;
     struct tls *tls;
@@ -64,12 +64,9 @@ static void connection_free(struct tls_connection *connection)
 {
     struct tls_front *front = connection->front;
 
-    if (connection->previous)
-        connection->previous->next = connection->next;
-    else
-        front->connections = connection->next;
+    *connection->link = connection->next;
     if (connection->next)
-        connection->next->previous = connection->previous;
+        connection->next->link = connection->link;
     front->count--;
     sd_event_source_disable_unref(connection->net_source);
     sd_event_source_disable_unref(connection->inner_source);
@@ -333,12 +330,13 @@ static void begin(struct tls_front *front, int fd, const struct sockaddr_storage
     }
     *connection = (struct tls_connection){.front = front,
                                           .next = front->connections,
+                                          .link = &front->connections,
                                           .address = *address,
                                           .address_length = length,
                                           .net = fd,
                                           .inner = -1};
     if (connection->next)
-        connection->next->previous = connection;
+        connection->next->link = &connection->next;
     front->connections = connection;
     front->count++;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -393,15 +391,13 @@ void tls_front_free(struct tls_front *front)
 {
     if (!front)
         return;
-    for (int turn = 0; turn < 2; turn++)
-        for (struct tls_connection *connection = front->connections, *next; connection;
-             connection = next) {
-            next = connection->next;
-            if (turn == 1)
-                connection_free(connection);
-            else if (connection->state == STATE_OPEN)
-                pump(connection);
-        }
+    for (struct tls_connection *connection = front->connections, *next; connection;
+         connection = next) {
+        next = connection->next;
+        if (connection->state == STATE_OPEN)
+            move_all(connection);
+        connection_free(connection);
+    }
     sd_event_source_disable_unref(front->source);
     free(front);
 }

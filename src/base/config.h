@@ -27,9 +27,14 @@ struct config {
     char *proxy_tls_listen; /* the same, over TLS; "": off */
     char *proxy_domain;
     char *proxy_user;
-    char *proxy_trusted_proxies; /* networks.h: whose X-Forwarded-* fields are believed */
-    int64_t proxy_threads;       /* 0: one a core */
-    int64_t proxy_wait_ms;       /* how long a request waits for a dev server that starts */
+    char *proxy_trusted_proxies;       /* networks.h: whose X-Forwarded-* fields are believed */
+    int64_t proxy_threads;             /* 0: one a core */
+    int64_t proxy_wait_ms;             /* how long a request waits for a dev server that starts */
+    int64_t proxy_head_timeout_ms;     /* for a request's head to be complete */
+    int64_t proxy_idle_timeout_ms;     /* between two requests on a connection */
+    int64_t proxy_upstream_timeout_ms; /* for a response's head to come; 0: no limit */
+    int64_t proxy_max_connections;     /* requests and WebSockets at a time and sandbox; 0: any */
+    int64_t proxy_bandwidth;           /* bytes a second and sandbox, both ways; 0: no limit */
     /* [tls] */
     char *tls_certificate; /* PEM files, separated by commas, each with its chain */
     char *tls_key;         /* their keys, in the same order */

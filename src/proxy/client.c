@@ -2,6 +2,8 @@
  * state changes, so a pipelined request starts without another wait. */
 #include "proxy/client.h"
 
+#include "proxy/quota.h"
+
 #include "proxy/forwarded.h"
 #include "proxy/h2.h"
 #include "proxy/tls-transport.h"
@@ -98,6 +100,8 @@ void client_release(struct client *client)
         upstream_close(client->upstream);
     client->upstream = NULL;
     dispatch_unpark(client);
+    quota_charge(client);
+    quota_leave(client);
     if (client->site)
         site_put(client->worker, client->site);
     client->site = NULL;
@@ -473,6 +477,11 @@ void client_run(struct client *client)
 
 void client_timeout(struct client *client, enum timer_class class)
 {
+    if (class == TIMER_UPSTREAM) {
+        reply_error(client, 504, "upstream_timeout", "The dev server did not answer in time.");
+        client_run(client);
+        return;
+    }
     static const struct head_error slow = {408, "request_timeout",
                                            "The request header took too long."};
 

@@ -36,11 +36,14 @@ struct client {
     struct worker *worker;
     struct client *next, *previous;           /* of the worker; `next` also in the free lists */
     struct client *wait_next, *wait_previous; /* waiters of the site */
-    struct client *again_next;
+    struct client *again_next, *paused_next;
+    uint64_t charged; /* bytes of the peer that the site was charged for */
     struct site *site;
     struct upstream *upstream;
     uint8_t state;
     bool again, waiting;
+    bool entered;  /* is counted at the site */
+    bool paused;   /* its sandbox has used up its bandwidth */
     bool tls;      /* the browser's connection is encrypted: its scheme is https */
     struct h2 *h2; /* CLIENT_H2 */
 

@@ -4,6 +4,7 @@
  * start at once; programs wait, up to [proxy] wait_ms. */
 #include "proxy/client.h"
 #include "proxy/page.h"
+#include "proxy/quota.h"
 
 #include "proxy/stock.h"
 
@@ -322,6 +323,17 @@ static bool is_status(struct text path)
     return text_is(path, status_path);
 }
 
+static void show_too_many(struct client *client)
+{
+    struct page page = {.status = 429,
+                        .code = "too_many_connections",
+                        .title = "Too many connections",
+                        .message = "This sandbox serves as many requests as it may at a time.",
+                        .retry_after = 1};
+
+    reply_page(client, &page);
+}
+
 void dispatch_request(struct client *client)
 {
     struct worker *worker = client->worker;
@@ -345,6 +357,10 @@ void dispatch_request(struct client *client)
         return;
     }
     client->for_status = is_status(client_path(client, head));
+    if (!client->for_status && !quota_enter(client)) {
+        show_too_many(client);
+        return;
+    }
     route(client);
 }
 

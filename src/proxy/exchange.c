@@ -4,6 +4,8 @@
  * client's connection is cut, so that it can tell that the response is incomplete. */
 #include "proxy/client.h"
 
+#include "proxy/quota.h"
+
 #include "proxy/forwarded.h"
 
 #include <errno.h>
@@ -231,7 +233,8 @@ static void finish_exchange(struct client *client)
     client_finish(client);
 }
 
-/* A peer must not stall in the middle of a message; a dev server may think as long as it likes. */
+/* A peer must not stall in the middle of a message; a dev server may think as long as it likes, or
+ * as [proxy] upstream_timeout_ms says. */
 static void arm_timer(struct client *client, bool moved)
 {
     struct timers *timers = &client->worker->timers;
@@ -245,9 +248,22 @@ static void arm_timer(struct client *client, bool moved)
     } else if (client->peer.eof || client->peer.hung_up) {
         if (moved || !timer->next || timer->class != TIMER_HALF_CLOSED)
             timer_arm(timers, timer, TIMER_HALF_CLOSED);
+    } else if (!client->answered && timers->duration[TIMER_UPSTREAM] > 0) {
+        if (!timer->next || timer->class != TIMER_UPSTREAM)
+            timer_arm(timers, timer, TIMER_UPSTREAM);
     } else {
         timer_cancel(timer);
     }
+}
+
+/* What has moved is charged for; while the sandbox has used up its bandwidth nothing moves. */
+static bool must_pause(struct client *client)
+{
+    quota_charge(client);
+    if (!quota_exhausted(client))
+        return false;
+    worker_pause(client->worker, client);
+    return true;
 }
 
 static void trim(struct client *client)
@@ -316,6 +332,8 @@ void exchange_run(struct client *client)
         client_close(client);
         return;
     }
+    if (must_pause(client))
+        return;
     if (!run_up(client, &moved) || (!client->answered && !run_response_head(client)))
         return;
     struct peer *upstream = &client->upstream->peer;
@@ -368,6 +386,8 @@ void tunnel_run(struct client *client)
     struct timer *timer = &near->timer;
     bool moved = false;
 
+    if (!near->failed && !far->failed && must_pause(client))
+        return;
     if (near->failed || far->failed || !tunnel_flow(client, &client->up, near, far, &moved) ||
         !tunnel_flow(client, &client->down, far, near, &moved) || (near->shut && far->shut)) {
         client_close(client);

@@ -32,8 +32,6 @@
 #define STOCK_INET6 2u
 #define STOCK_ROOM  16u /* a refill of 8 may arrive while some are left */
 
-#define HEAD_TIMEOUT_MS    10000
-#define IDLE_TIMEOUT_MS    60000
 #define CONNECT_TIMEOUT_MS 5000
 #define SUPERVISOR_WAIT_MS 5000
 #define HALF_CLOSED_MS     60000
@@ -45,6 +43,7 @@
 #define REFUSED_WAIT_MS    3000
 /* Below the five seconds after which Node closes an idle connection, so that ours goes first. */
 #define UPSTREAM_IDLE_MS    4000
+#define PAUSE_MS            10   /* of those whose sandbox has used up its bandwidth */
 #define DRAIN_MS            5000 /* of the end, for what is under way */
 #define DRAIN_IDLE_MS       1000 /* ... for connections between two requests */
 #define UNKNOWN_KEPT_MS     1000

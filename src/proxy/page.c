@@ -42,6 +42,7 @@ static const struct {
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
     {414, "URI Too Long"},
+    {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {501, "Not Implemented"},
     {502, "Bad Gateway"},

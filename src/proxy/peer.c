@@ -50,6 +50,7 @@ int peer_fill(struct buffer_pool *pool, struct peer *peer)
     }
     peer->eof = n == 0;
     peer->in.length += (uint32_t)n;
+    peer->received += (uint64_t)n;
     peer->readable = (size_t)n == room || peer->hung_up || peer->more;
     return 0;
 }
@@ -79,6 +80,7 @@ ssize_t peer_send(struct peer *peer, const char *extra, size_t length)
     if (n < 0)
         return write_failed(peer, n);
     peer->writable = (size_t)n == wanted;
+    peer->sent += (uint64_t)n;
     size_t own = (size_t)n < peer->out.length ? (size_t)n : peer->out.length;
     if (own > 0)
         buffer_take(&peer->out, own);
@@ -100,6 +102,7 @@ ssize_t peer_fill_pipe(struct peer *peer, struct pipe *pipe, size_t most)
     }
     peer->eof = n == 0;
     pipe->used += (size_t)n;
+    peer->received += (uint64_t)n;
     return n;
 }
 
@@ -112,6 +115,7 @@ ssize_t peer_send_pipe(struct peer *peer, struct pipe *pipe)
     if (n < 0)
         return write_failed(peer, -errno);
     pipe->used -= (size_t)n;
+    peer->sent += (uint64_t)n;
     return n;
 }
 

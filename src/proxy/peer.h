@@ -25,7 +25,8 @@ struct peer {
     bool more;     /* the transport has more to read than fitted, or the end: no edge tells of it */
     int fd;
     const struct transport *transport;
-    void *layer; /* the transport's own */
+    uint64_t received, sent; /* bytes since it was opened */
+    void *layer;             /* the transport's own */
     struct buffer in, out;
     struct timer timer;
 };

@@ -14,7 +14,6 @@ void timers_update(struct timers *timers)
 void timers_init(struct timers *timers, int64_t start_wait_ms)
 {
     static const int64_t durations[TIMER_CLASSES] = {
-        [TIMER_HEAD] = HEAD_TIMEOUT_MS,       [TIMER_IDLE] = IDLE_TIMEOUT_MS,
         [TIMER_CONNECT] = CONNECT_TIMEOUT_MS, [TIMER_SUPERVISOR] = SUPERVISOR_WAIT_MS,
         [TIMER_RETRY] = REFUSED_RETRY_MS,     [TIMER_STALLED] = STALLED_MS,
         [TIMER_HALF_CLOSED] = HALF_CLOSED_MS, [TIMER_TUNNEL] = TUNNEL_IDLE_MS,

@@ -14,6 +14,7 @@ enum timer_class {
     TIMER_START, /* [proxy] wait_ms */
     TIMER_RETRY,
     TIMER_STALLED,
+    TIMER_UPSTREAM, /* [proxy] upstream_timeout_ms */
     TIMER_HALF_CLOSED,
     TIMER_TUNNEL,
     TIMER_LINGER,

@@ -37,6 +37,9 @@ int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
     if (worker->epoll < 0 || worker->wake.fd < 0)
         return error_sys(err, errno, "making an epoll set");
     timers_init(&worker->timers, proxy->config.proxy_wait_ms);
+    worker->timers.duration[TIMER_HEAD] = proxy->config.proxy_head_timeout_ms;
+    worker->timers.duration[TIMER_IDLE] = proxy->config.proxy_idle_timeout_ms;
+    worker->timers.duration[TIMER_UPSTREAM] = proxy->config.proxy_upstream_timeout_ms;
     int r = pthread_mutex_init(&worker->mail_lock, NULL);
     if (r == 0)
         r = -peer_watch(&worker->wake, worker->epoll);
@@ -249,6 +252,32 @@ static void run_again(struct worker *worker)
     }
 }
 
+void worker_pause(struct worker *worker, struct client *client)
+{
+    if (client->paused)
+        return;
+    if (!worker->paused)
+        worker->resume_at = worker->timers.now + PAUSE_MS;
+    client->paused = true;
+    client->paused_next = worker->paused;
+    worker->paused = client;
+}
+
+static void run_paused(struct worker *worker)
+{
+    struct client *client = worker->paused;
+
+    if (!client || worker->timers.now < worker->resume_at)
+        return;
+    worker->paused = NULL;
+    while (client) {
+        struct client *next = client->paused_next;
+        client->paused = false;
+        client_run(client);
+        client = next;
+    }
+}
+
 static void run_timers(struct worker *worker)
 {
     struct timer *timer;
@@ -266,7 +295,7 @@ static void bury(struct worker *worker)
 {
     while (worker->dead_clients) {
         struct client *client = worker->dead_clients;
-        if (client->again)
+        if (client->again || client->paused)
             break;
         worker->dead_clients = client->next;
         if (worker->n_free_clients >= OBJECTS_FREE_MAX) {
@@ -300,6 +329,8 @@ static int wait_ms(const struct worker *worker)
 {
     int wait = worker->again ? 0 : timers_wait(&worker->timers);
 
+    if (worker->paused && (wait < 0 || wait > PAUSE_MS))
+        wait = PAUSE_MS;
     if (worker->drain_until == 0)
         return wait;
     int64_t until = worker->drain_idle_at > 0 ? worker->drain_idle_at : worker->drain_until;
@@ -316,6 +347,7 @@ void worker_turn(struct worker *worker, int most_ms)
     for (int i = 0; i < n; i++)
         handle_event(worker, events[i].data.ptr, events[i].events);
     run_again(worker);
+    run_paused(worker);
     run_timers(worker);
     drain_idle(worker);
     bury(worker);
@@ -363,6 +395,8 @@ void worker_free(struct worker *worker)
     while (worker->clients)
         client_close(worker->clients);
     run_again(worker);
+    worker->resume_at = 0;
+    run_paused(worker);
     sites_free(worker);
     bury(worker);
     free_lists(worker);

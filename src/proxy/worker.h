@@ -62,6 +62,8 @@ struct worker {
     struct site *sites[SITE_BUCKETS];
     struct client *clients; /* all */
     struct client *again;   /* have more to do without a new event */
+    struct client *paused;  /* wait for their sandbox's bandwidth */
+    int64_t resume_at;      /* ms, when they are looked at */
     struct client *dead_clients, *free_clients;
     struct upstream *dead_upstreams, *free_upstreams;
     unsigned int n_free_clients, n_free_upstreams;
@@ -95,6 +97,9 @@ bool worker_give(struct worker *worker, const struct given *given);
 
 /* Runs the client once more before the next wait. */
 void worker_again(struct worker *worker, struct client *client);
+
+/* Runs the client again in a while, when its sandbox may have bandwidth again. */
+void worker_pause(struct worker *worker, struct client *client);
 
 /* Starts or stops accepting, by `listening` and the number of clients. */
 void worker_listen(struct worker *worker);

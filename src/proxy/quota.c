@@ -1,0 +1,61 @@
+/* Theory of operation: see quota.h. The bandwidth is a token bucket, kept as the moment until which
+ * what has moved is paid for: one word, which threads change without a lock. A transfer may
+ * overdraw it by what one turn moves; the debt is waited out, so the mean holds. */
+#include "proxy/quota.h"
+
+#include <time.h>
+
+#define SECOND INT64_C(1000000000)
+#define BURST  (SECOND / 4) /* ns of the bandwidth that may be taken at once */
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * SECOND + time.tv_nsec;
+}
+
+bool quota_enter(struct client *client)
+{
+    int64_t most = client->worker->proxy->config.proxy_max_connections;
+    atomic_uint *clients = &client->site->sandbox->clients;
+
+    if (atomic_fetch_add(clients, 1) >= most && most > 0) {
+        atomic_fetch_sub(clients, 1);
+        return false;
+    }
+    client->entered = true;
+    return true;
+}
+
+void quota_leave(struct client *client)
+{
+    if (client->entered)
+        atomic_fetch_sub(&client->site->sandbox->clients, 1);
+    client->entered = false;
+}
+
+void quota_charge(struct client *client)
+{
+    int64_t rate = client->worker->proxy->config.proxy_bandwidth;
+    uint64_t total = client->peer.received + client->peer.sent;
+    uint64_t moved = total - client->charged;
+
+    client->charged = total;
+    if (rate == 0 || moved == 0 || !client->site)
+        return;
+    _Atomic int64_t *paid = &client->site->sandbox->paid_until;
+    int64_t before = atomic_load(paid), after, now = now_ns();
+    int64_t price = (int64_t)((double)moved * (double)SECOND / (double)rate);
+    do
+        after = (before > now ? before : now) + price;
+    while (!atomic_compare_exchange_weak(paid, &before, after));
+}
+
+bool quota_exhausted(const struct client *client)
+{
+    if (client->worker->proxy->config.proxy_bandwidth == 0)
+        return false;
+    return atomic_load(&client->site->sandbox->paid_until) > now_ns() + BURST;
+}

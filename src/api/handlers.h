@@ -20,6 +20,7 @@ HANDLER(sandbox_stats);
 /* system.c */
 HANDLER(system_version);
 HANDLER(system_doctor);
+HANDLER(system_metrics);
 HANDLER(system_alive);
 HANDLER(system_ready);
 
@@ -96,3 +97,6 @@ void reply_with_result(struct http_request *request, const char *member, json_t 
 struct ipc_fds;
 void answer_whole(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
 void answer_empty(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
+
+/* metrics.c: adds what the proxy counted for the sandbox to its stats. */
+void metrics_add_stats(const struct api *api, const char *id, json_t *stats);

@@ -11,6 +11,7 @@
 #include "api/store/answers.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
+#include "base/figures.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
 #include "base/str.h"
@@ -120,6 +121,15 @@ static int take_certificates(struct api *api, struct error *err)
     return r;
 }
 
+static void open_figures(struct api *api)
+{
+    struct error err = ERROR_NONE;
+    cleanup_close int fd = passed_fd_take("figures");
+
+    if (fd >= 0 && figures_map(fd, false, &api->figures, &err) < 0)
+        log_warning("%s", err.message);
+}
+
 static void on_idle(struct api *api)
 {
     sd_event_exit(api->event, EXIT_SUCCESS);
@@ -203,6 +213,7 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     if (r < 0)
         return r;
     answers_reset(api->db);
+    open_figures(api);
     r = take_certificates(api, err);
     if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);

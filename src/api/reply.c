@@ -19,15 +19,22 @@ static struct MHD_Response *text_response(char *text)
     return response;
 }
 
+void http_reply_text(struct http_request *request, unsigned int status, const char *type,
+                     char *text)
+{
+    struct MHD_Response *response = text ? text_response(text) : NULL;
+
+    if (response)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    http_respond(request, status, response);
+}
+
 void http_reply(struct http_request *request, unsigned int status, json_t *value)
 {
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    struct MHD_Response *response = text ? text_response(text) : NULL;
 
     json_decref(value);
-    if (response)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-    http_respond(request, status, response);
+    http_reply_text(request, status, "application/json", text);
 }
 
 void http_reply_empty(struct http_request *request, unsigned int status)

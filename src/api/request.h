@@ -73,6 +73,9 @@ struct http_request {
 
 /* Answers. `value` is stolen; NULL means out of memory. */
 void http_reply(struct http_request *request, unsigned int status, json_t *value);
+/* `text` is stolen, as above. */
+void http_reply_text(struct http_request *request, unsigned int status, const char *type,
+                     char *text);
 void http_reply_empty(struct http_request *request, unsigned int status);
 void http_fail(struct http_request *request, const struct error *err);
 

@@ -194,6 +194,7 @@ const struct route routes[] = {
     {METHOD_GET, "/readyz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
      system_ready},
     {METHOD_GET, "/v1/version", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, system_version},
+    {METHOD_GET, "/metrics", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, system_metrics},
     {METHOD_GET, "/v1/doctor", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, system_doctor},
 
     {METHOD_GET, "/v1/sandboxes", SCOPE_READ, BODY_NONE, 0, SCHEMA(list_query), NO_FIELDS,

@@ -119,12 +119,21 @@ HANDLER(sandbox_remove)
     return ask(request, "sandbox.remove", answer_empty);
 }
 
+static void on_stats(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct http_request *request = userdata;
+
+    if (result)
+        metrics_add_stats(request->api, request->captures[0], result);
+    answer_whole(request, result, fds, err);
+}
+
 HANDLER(sandbox_stats)
 {
     (void)query;
     (void)body;
     (void)err;
-    return ask(request, "sandbox.stats", answer_whole);
+    return ask(request, "sandbox.stats", on_stats);
 }
 
 /* What is remembered of a creation until its answer is there. */

@@ -37,7 +37,9 @@ struct client {
     struct client *next, *previous;           /* of the worker; `next` also in the free lists */
     struct client *wait_next, *wait_previous; /* waiters of the site */
     struct client *again_next, *paused_next;
-    uint64_t charged; /* bytes of the peer that the site was charged for */
+    struct figures_slot *opened;      /* where it counts as at work */
+    uint64_t sent_us;                 /* when the request went to the dev server */
+    uint64_t counted_in, counted_out; /* bytes of the peer that were counted */
     struct site *site;
     struct upstream *upstream;
     uint8_t state;

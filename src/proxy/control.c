@@ -4,6 +4,7 @@
 #include "proxy/control.h"
 
 #include "base/cleanup.h"
+#include "base/figures.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
 #include "base/protocol.h"
@@ -102,6 +103,8 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     struct sandbox *sandbox = sandbox_find(&control->proxy->routes, id);
     if (sandbox && sandbox->link)
         link_state(sandbox->link, state);
+    else if (!sandbox && control->proxy->figures && str_equal(state, "removed"))
+        figures_release(figures_find(control->proxy->figures, id));
     sandbox_unref(sandbox);
 }
 
@@ -220,6 +223,8 @@ static void begin_end(struct control *control)
     if (read(control->signal_watch.fd, &info, sizeof(info)) < 0 || control->ending)
         return;
     control->ending = true;
+    if (proxy->figures)
+        atomic_store(&proxy->figures->leaving, proxy->era);
     atomic_store(&proxy->draining, true);
     for (unsigned int i = 0; i < proxy->n_workers; i++)
         worker_wake(&proxy->workers[i]);

@@ -4,6 +4,7 @@
  * client's connection is cut, so that it can tell that the response is incomplete. */
 #include "proxy/client.h"
 
+#include "proxy/count.h"
 #include "proxy/quota.h"
 
 #include "proxy/forwarded.h"
@@ -70,6 +71,7 @@ void exchange_start(struct client *client)
         drop_head(client);
     flow_start(&client->down, FLOW_NONE, 0, false);
     client->state = CLIENT_EXCHANGE;
+    count_sent(client);
     timer_cancel(&client->peer.timer);
 }
 
@@ -173,6 +175,10 @@ static int take_response_head(struct client *client, size_t length)
         begin_tunnel(client);
     else if (!interim)
         client->answered = true;
+    if (client->answered) {
+        count_head(client);
+        count_answer(client, head->status);
+    }
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "proxy/control.h"
 
 #include "base/cleanup.h"
+#include "base/figures.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
 #include "base/str.h"
@@ -90,6 +91,18 @@ static int take_certificates(struct proxy *proxy, struct error *err)
     return r;
 }
 
+/* Without them everything works but the counting. */
+static void open_figures(struct proxy *proxy)
+{
+    struct error err = ERROR_NONE;
+    cleanup_close int fd = passed_fd_take("figures");
+
+    if (fd >= 0 && figures_map(fd, true, &proxy->figures, &err) < 0)
+        log_warning("%s", err.message);
+    if (proxy->figures)
+        proxy->era = figures_begin(proxy->figures);
+}
+
 static unsigned int count_threads(const struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -153,6 +166,8 @@ static int run(struct proxy *proxy, struct error *err)
         r = error_set(err, ENOMEM, "setting up the table of routes");
     /* The control thread blocks signals first, so that no other thread can get them. */
     r = r < 0 ? r : control_init(&control, proxy, err);
+    if (r == 0)
+        open_figures(proxy);
     r = r < 0 ? r : start_workers(proxy, err);
     if (r < 0)
         return r;

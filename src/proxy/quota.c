@@ -3,6 +3,8 @@
  * overdraw it by what one turn moves; the debt is waited out, so the mean holds. */
 #include "proxy/quota.h"
 
+#include "proxy/count.h"
+
 #include <time.h>
 
 #define SECOND INT64_C(1000000000)
@@ -26,24 +28,32 @@ bool quota_enter(struct client *client)
         return false;
     }
     client->entered = true;
+    count_open(client, 1);
     return true;
 }
 
 void quota_leave(struct client *client)
 {
-    if (client->entered)
-        atomic_fetch_sub(&client->site->sandbox->clients, 1);
+    if (!client->entered)
+        return;
+    atomic_fetch_sub(&client->site->sandbox->clients, 1);
+    count_open(client, -1);
     client->entered = false;
 }
 
 void quota_charge(struct client *client)
 {
     int64_t rate = client->worker->proxy->config.proxy_bandwidth;
-    uint64_t total = client->peer.received + client->peer.sent;
-    uint64_t moved = total - client->charged;
+    uint64_t in = client->peer.received - client->counted_in;
+    uint64_t out = client->peer.sent - client->counted_out;
+    uint64_t moved = in + out;
 
-    client->charged = total;
-    if (rate == 0 || moved == 0 || !client->site)
+    if (moved == 0)
+        return;
+    client->counted_in += in;
+    client->counted_out += out;
+    count_bytes(client, in, out);
+    if (rate == 0 || !client->site)
         return;
     _Atomic int64_t *paid = &client->site->sandbox->paid_until;
     int64_t before = atomic_load(paid), after, now = now_ns();

@@ -3,6 +3,7 @@
 #include "proxy/client.h"
 
 #include "base/cleanup.h"
+#include "proxy/count.h"
 #include "proxy/page.h"
 
 #include <stdio.h>
@@ -46,6 +47,7 @@ void reply_page(struct client *client, const struct page *what)
     page.port_prefix = places.prefix;
     page.port_suffix = places.suffix;
     page.hsts_s = client_hsts(client);
+    count_answer(client, page.status);
     bool keep = client->keep_alive && !client->has_body;
     if (buffer_hold(&client->worker->buffers, out) < 0) {
         client_close(client);

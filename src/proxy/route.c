@@ -3,6 +3,7 @@
 #include "proxy/route.h"
 
 #include "base/cleanup.h"
+#include "base/figures.h"
 #include "proxy/stock.h"
 
 #include <errno.h>
@@ -39,6 +40,8 @@ void sandbox_unref(struct sandbox *sandbox)
     if (!sandbox || atomic_fetch_sub(&sandbox->refs, 1) > 1)
         return;
     stock_clear(sandbox, 0);
+    if (sandbox_view(sandbox).state == ROUTE_UNKNOWN)
+        figures_release(atomic_load(&sandbox->figures));
     pthread_mutex_destroy(&sandbox->lock);
     free(sandbox);
 }

@@ -54,6 +54,7 @@ struct sandbox {
     pthread_mutex_t lock; /* detail and stock */
     struct detail detail;
     struct stock stock;
+    struct figures_slot *_Atomic figures;    /* NULL: not looked for yet */
     _Atomic uint16_t found[PORTS_FOUND_MAX]; /* ports that took a connection; 0: none */
     atomic_uint found_next;
     atomic_uint clients;        /* requests and tunnels at work, of all threads */

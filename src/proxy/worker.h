@@ -41,6 +41,8 @@ struct proxy {
     int listeners[LISTENERS_MAX];
     bool listens_tls[LISTENERS_MAX];
     unsigned int n_listeners;
+    struct figures *figures; /* NULL: nothing is counted */
+    uint32_t era;            /* of figures */
     atomic_bool draining;
     atomic_uint n_ended; /* threads that are done */
     /* Clients of all threads, and how many there may be; `full`: a thread has stopped accepting. */

@@ -436,7 +436,7 @@ int main(int argc, char **argv)
     struct options options = {.libexec_dir = PACKAGE_LIBEXECDIR};
     struct error err = ERROR_NONE;
     struct supervisor supervisor = {
-        .state_fd = -1, .run_fd = -1, .listen_fd = -1, .certificates_fd = -1};
+        .state_fd = -1, .run_fd = -1, .listen_fd = -1, .figures_fd = -1, .certificates_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

@@ -23,7 +23,7 @@ struct program {
 };
 
 struct passed {
-    int fds[4 + LISTENERS_MAX];
+    int fds[5 + LISTENERS_MAX];
     char names[128];
     int count;
 };

@@ -7,12 +7,14 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/figures.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/protocol.h"
 #include "base/str.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -120,6 +122,22 @@ static int watch_program(struct program *program, struct error *err)
     return r < 0 ? error_sys(err, r, "watching %s", program->name) : 0;
 }
 
+/* The proxy writes, the API only reads. Without figures both work. */
+static int figures_for(const struct program *program)
+{
+    struct supervisor *supervisor = program->supervisor;
+    struct error err = ERROR_NONE;
+
+    if (supervisor->figures_fd < 0 || !(program->role & (ROLE_PROXY | ROLE_API)))
+        return -1;
+    int fd = program->role == ROLE_PROXY ? fcntl(supervisor->figures_fd, F_DUPFD_CLOEXEC, 0)
+                                         : figures_read_only(supervisor->run_fd, &err);
+    if (fd < 0)
+        log_warning("%s goes without figures: %s", program->name,
+                    err.err ? err.message : strerror(errno));
+    return fd;
+}
+
 static int start_program(struct program *program, struct error *err)
 {
     struct passed passed = {.count = 0};
@@ -137,6 +155,8 @@ static int start_program(struct program *program, struct error *err)
     program_pass(&passed, config, "config");
     if (program->role != ROLE_RESOLVER)
         program_pass(&passed, program->supervisor->certificates_fd, "certificates");
+    cleanup_close int figures = figures_for(program);
+    program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)
         program_pass(&passed, program->listeners[i], program->listener_names[i]);
     program->pid = fork();
@@ -293,6 +313,10 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         r = prepare_api_folder(&programs[0], err);
     if (r == 0)
         r = clients_listen(supervisor, err);
+    struct error problem = ERROR_NONE;
+    supervisor->figures_fd = figures_create(supervisor->run_fd, &problem);
+    if (supervisor->figures_fd < 0)
+        log_warning("nothing is counted: %s", problem.message);
     file_read_json(supervisor->run_fd, "programs.json", 4096, &file, NULL);
     for (int i = 0; r == 0 && i < PROGRAMS; i++)
         if (!keep_program(&programs[i], file))
@@ -320,6 +344,7 @@ bool programs_alive(const struct supervisor *supervisor)
 
 void programs_free(struct supervisor *supervisor)
 {
+    close_and_forget(&supervisor->figures_fd);
     for (int i = 0; supervisor->programs && i < PROGRAMS; i++) {
         struct program *program = &supervisor->programs[i];
         sd_event_source_disable_unref(program->exit_source);

@@ -30,6 +30,7 @@ struct supervisor {
     bool disks_closed;               /* for want of room on the host */
     char disk_text[160];             /* what it is, and why */
     int init_fd;                     /* auracode-init, sealed memfd */
+    int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */

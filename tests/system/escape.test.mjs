@@ -62,9 +62,12 @@ const calls = [
 
 for (const [what, args, answer] of calls)
     for (const user of ['user', 'root'])
-        test(`${what} is stopped for ${user}, and seen where it is not`, async () => {
+        test(`${what} is stopped for ${user}, and seen where it is not`, async (t) => {
             assert.equal(await probe(args, { user }), answer);
             const without = [await bareProbe(args, { user }), await outside(args, { user })];
+            // Before Linux 6.4 or so the privilege is looked at before the arguments.
+            if (what === 'BPF' && without.every((text) => text === answer) && fs.readFileSync('/proc/sys/kernel/unprivileged_bpf_disabled', 'utf8').trim() !== '0')
+                return t.skip('kernel: refuses BPF to the unprivileged by itself');
             assert.ok(without.some((text) => text !== answer), without.join());
         });
 
@@ -200,7 +203,9 @@ test('neither the load of the host nor what lies behind other sandboxes\' disks 
 test('what the kernel takes settings by is read-only', async () => {
     const write = (file) => ['sh', '-c', `cat ${file} > /tmp/now && cat /tmp/now > ${file}`];
     const files = ['/proc/sys/kernel/msgmax', '/proc/sys/fs/mqueue/queues_max', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv4/ip_default_ttl', '/proc/sys/kernel/core_pattern', '/proc/sys/fs/binfmt_misc/register',
-        '/proc/sysrq-trigger', '/proc/sys/vm/drop_caches'];
+        '/proc/sys/vm/drop_caches'];
+    // Covered: what is written there is lost.
+    assert.match(await daemon.output(id, ['sh', '-c', 'stat -c %t:%T /proc/sysrq-trigger 2>&1 || true'], { user: 'root' }), /^1:3$|No such file/m);
     for (const file of files) assert.notEqual((await daemon.exec(id, write(file), { user: 'root' })).exit_code, 0, file);
     assert.equal((await bareDaemon.exec(bareId, write(files[0]), { user: 'root' })).exit_code, 0, 'without the hold, the limits of System V IPC are root\'s');
 });

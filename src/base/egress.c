@@ -310,10 +310,12 @@ int egress_rule_from_text(const char *text, json_t **ret_rule, struct error *err
     if (!rule)
         return error_set_field(err, "allow", "`%s` is not UTF-8", text);
     int r = colon ? add_ports(rule, colon + 1, text, err) : 0;
-    if (r == 0)
+    if (r == 0) {
         r = egress_rule_decode(rule, "allow", &decoded, err);
-    if (r == 0)
+        if (r < 0)
+            return error_prefix(err, "`%s`", text);
         *ret_rule = TAKE_PTR(rule);
+    }
     return r;
 }
 

@@ -48,6 +48,7 @@ static void count_refusal(struct box *box)
 {
     box->refused++;
     box->dirty = true;
+    control_counts_changed(box->control);
 }
 
 static struct query *query_new(const struct asker *asker, const struct question *question)

@@ -9,7 +9,7 @@
 
 #define SERVERS_MAX    4u
 #define LOOKUPS_MAX    512u /* at a time, of all sandboxes */
-#define TRY_TIMEOUT_US ((uint64_t)1500 * 1000)
+#define TRY_TIMEOUT_US ((uint64_t)1000 * 1000)
 #define TRIES_MAX      4u
 
 struct upstream {

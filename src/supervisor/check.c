@@ -2,6 +2,8 @@
  * possible without leaving a trace, rather than guess from a version. */
 #include "supervisor/check.h"
 
+#include "supervisor/bundles.h"
+
 #include "supervisor/certificates.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/disk.h"
@@ -222,6 +224,24 @@ static int open_state(const char *state_dir)
     return fd;
 }
 
+static enum verdict check_resolver_user(const struct config *config, char *ret_detail, size_t size)
+{
+    return check_user(config->egress_user, ret_detail, size);
+}
+
+static enum verdict check_bundles(const struct config *config, char *ret_detail, size_t size)
+{
+    struct error err = ERROR_NONE;
+    cleanup_json json_t *bundles = NULL;
+
+    if (bundles_load(config->egress_bundles, &bundles, &err) < 0) {
+        snprintf(ret_detail, size, "%s", err.message);
+        return MISSING;
+    }
+    snprintf(ret_detail, size, "%zu in `%s`", json_object_size(bundles), config->egress_bundles);
+    return OK;
+}
+
 static enum verdict check_disk(const struct config *config, char *ret_detail, size_t size)
 {
     struct error err = ERROR_NONE;
@@ -262,6 +282,8 @@ static const struct check checks[] = {
     {"nftables", check_nftables, "modprobe nf_tables"},
     {"API user", check_api_user, "useradd --system auracode"},
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
+    {"resolver user", check_resolver_user, "useradd --system auracode-resolver"},
+    {"egress bundles", check_bundles, "mend the file, or set [egress] bundles"},
     {"policy", check_policy, "mend the file, or set [sandbox] policies"},
     {"disk limits", check_disk,
      "e2fsprogs, loop devices and ext4, or a state directory with ext4 or XFS project quotas"},

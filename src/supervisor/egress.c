@@ -25,8 +25,9 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
-#define BACKOFF_MAX_MS   5000
-#define ADDRESSES_PACKET 256
+#define BACKOFF_MAX_MS      5000
+#define ADDRESSES_PACKET    256
+#define ADDRESSES_DESCRIBED 100 /* with 256 networks they fit a packet */
 
 /* A request that is not answered yet. */
 struct job {
@@ -70,6 +71,18 @@ static void job_free(struct job *job)
         close(job->fds[i]);
     json_decref(job->params);
     free(job);
+}
+
+static void job_cancel(struct job *job)
+{
+    struct error err = ERROR_NONE;
+    egress_done_fn done = job->done;
+    void *userdata = job->userdata;
+
+    error_set(&err, ECANCELED, "the sandbox's network was taken away meanwhile");
+    job_free(job);
+    if (done)
+        done(userdata, &err);
 }
 
 static void keep_counters(struct job *job, const json_t *result)
@@ -149,34 +162,46 @@ static const json_t *egress_of(const struct sandbox *sandbox)
     return json_object_get(sandbox->spec, "egress");
 }
 
+static json_t *open_addresses(const struct sandbox *sandbox, const json_t *egress)
+{
+    cleanup_json json_t *flat = egress_expand(sandbox->supervisor, egress);
+
+    return egress_addresses(flat, sandbox->egress.addresses);
+}
+
+static json_t *slice(const json_t *array, size_t from, size_t to)
+{
+    json_t *part = json_array();
+
+    for (size_t i = from; i < to && i < json_array_size(array); i++)
+        json_array_append(part, json_array_get(array, i));
+    return part;
+}
+
 static json_t *describe(const struct sandbox *sandbox, const json_t *egress)
 {
+    cleanup_json json_t *open = open_addresses(sandbox, egress);
     cleanup_json json_t *flat = egress_expand(sandbox->supervisor, egress);
     const json_int_t *counters = sandbox->egress.counters;
 
-    return flat ? json_pack("{s:s, s:I, s:o, s:[], s:[I, I, I, I]}", "mode",
+    return flat ? json_pack("{s:s, s:I, s:o, s:o, s:[I, I, I, I]}", "mode",
                             egress_mode_name(egress), "mark", egress_mark(egress, flat), "networks",
-                            egress_networks(flat), "addresses", "counters", counters[0],
-                            counters[1], counters[2], counters[3])
+                            egress_networks(flat), "addresses", slice(open, 0, ADDRESSES_DESCRIBED),
+                            "counters", counters[0], counters[1], counters[2], counters[3])
                 : NULL;
 }
 
-/* The addresses that are open to it, in packets. */
-static void send_addresses(struct sandbox *sandbox, const json_t *egress)
+/* The addresses that do not fit into the description, as addresses.add takes them. */
+static json_t *further_addresses(const struct sandbox *sandbox, const json_t *egress)
 {
-    struct egress *own = sandbox->supervisor->egress;
-    cleanup_json json_t *flat = egress_expand(sandbox->supervisor, egress);
-    cleanup_json json_t *open = egress_addresses(flat, sandbox->egress.addresses);
+    cleanup_json json_t *open = open_addresses(sandbox, egress);
     size_t count = json_array_size(open);
+    json_t *packets = json_array();
 
-    for (size_t first = 0; first < count; first += ADDRESSES_PACKET) {
-        json_t *part = json_array();
-        for (size_t i = first; i < count && i < first + ADDRESSES_PACKET; i++)
-            json_array_append(part, json_array_get(open, i));
-        ask(own, "addresses.add", sandbox->id,
-            json_pack("{s:s, s:o}", "sandbox", sandbox->id, "addresses", part), NULL, 0, NULL, NULL,
-            NULL);
-    }
+    for (size_t first = ADDRESSES_DESCRIBED; first < count; first += ADDRESSES_PACKET)
+        json_array_append_new(packets, json_pack("{s:s, s:o}", "sandbox", sandbox->id, "addresses",
+                                                 slice(open, first, first + ADDRESSES_PACKET)));
+    return packets;
 }
 
 json_t *egress_expand(const struct supervisor *supervisor, const json_t *egress)
@@ -214,25 +239,35 @@ static bool is_asked_for(const struct egress *egress, const char *id)
     return false;
 }
 
-static int tell_all(struct egress *egress, struct error *err)
+static int tell_sandbox(struct egress *egress, const struct sandbox *sandbox, struct error *err)
+{
+    cleanup_json json_t *packets = further_addresses(sandbox, egress_of(sandbox));
+    size_t i;
+    json_t *packet;
+    int r = tell(egress, "sandbox.set",
+                 json_pack("{s:s, s:o}", "sandbox", sandbox->id, "rules",
+                           describe(sandbox, egress_of(sandbox))),
+                 err);
+
+    json_array_foreach(packets, i, packet) r =
+        r < 0 ? r : tell(egress, "addresses.add", json_incref(packet), err);
+    return r;
+}
+
+static int tell_all(struct egress *egress, bool adopt, struct error *err)
 {
     struct supervisor *supervisor = egress->supervisor;
     int r = 0;
 
     for (struct sandbox *s = supervisor->sandboxes; r == 0 && s; s = s->next)
         if (s->egress.linked && !is_asked_for(egress, s->id))
-            r = tell(egress, "sandbox.set",
-                     json_pack("{s:s, s:o}", "sandbox", s->id, "rules", describe(s, egress_of(s))),
-                     err);
+            r = tell_sandbox(egress, s, err);
     if (r == 0)
-        r = tell(egress, "commit", NULL, err);
+        r = tell(egress, "commit", json_pack("{s:b}", "adopt", adopt), err);
     for (struct job *job = egress->jobs, *next; r == 0 && job; job = next) {
         next = job->next;
         r = send_job(job, err);
     }
-    for (struct sandbox *s = supervisor->sandboxes; r == 0 && s; s = s->next)
-        if (s->egress.linked && json_array_size(s->egress.addresses) > 0)
-            send_addresses(s, egress_of(s));
     return r;
 }
 
@@ -314,7 +349,7 @@ static int greet(struct egress *egress, int fd, struct error *err)
              json_pack("{s:s, s:s, s:i}", "table", subnet->table, "subnet", subnet->address,
                        "prefix", (int)subnet->prefix),
              err);
-    return r == 0 && egress->begun ? tell_all(egress, err) : r;
+    return r == 0 && egress->begun ? tell_all(egress, false, err) : r;
 }
 
 static int start_helper(struct egress *egress, struct error *err)
@@ -357,7 +392,7 @@ int egress_open(struct supervisor *supervisor, struct error *err)
 int egress_begin(struct supervisor *supervisor, struct error *err)
 {
     supervisor->egress->begun = true;
-    return tell_all(supervisor->egress, err);
+    return tell_all(supervisor->egress, true, err);
 }
 
 void egress_close(struct supervisor *supervisor)
@@ -441,12 +476,17 @@ int egress_set(struct sandbox *sandbox, const json_t *egress, egress_done_fn don
                struct error *err)
 {
     const json_t *new = egress ? egress : egress_of(sandbox);
+    size_t i;
+    json_t *packet;
     int r = ask(sandbox->supervisor->egress, "sandbox.set", sandbox->id,
                 json_pack("{s:s, s:o}", "sandbox", sandbox->id, "rules", describe(sandbox, new)),
                 NULL, 0, done, userdata, err);
 
-    if (r == 0)
-        send_addresses(sandbox, new);
+    cleanup_json json_t *packets = r == 0 ? further_addresses(sandbox, new) : NULL;
+    json_array_foreach(packets, i, packet) r =
+        r < 0 ? r
+              : ask(sandbox->supervisor->egress, "addresses.add", sandbox->id, json_incref(packet),
+                    NULL, 0, NULL, NULL, NULL);
     return r;
 }
 
@@ -461,7 +501,7 @@ void egress_detach(struct sandbox *sandbox)
     for (struct job *job = sandbox->supervisor->egress->jobs, *next; job; job = next) {
         next = job->next; /* those that nobody answered must not come after this one */
         if (str_equal(job->id, sandbox->id) && sandbox->supervisor->egress->rpc.ipc.fd < 0)
-            job_free(job);
+            job_cancel(job);
     }
     if (ask(sandbox->supervisor->egress, "link.remove", sandbox->id,
             json_pack("{s:s}", "sandbox", sandbox->id), NULL, 0, NULL, NULL, &err) < 0)

@@ -156,6 +156,14 @@ static const struct field addresses_fields[] = {
     {"addresses", FIELD_ARRAY, AT(addresses), 0, ADDRESSES_PACKET_MAX, true, NULL},
 };
 
+struct commit_params {
+    bool adopt;
+};
+
+static const struct field commit_fields[] = {
+    {"adopt", FIELD_BOOL, offsetof(struct commit_params, adopt), 0, 0, true, NULL},
+};
+
 static int op_hello(struct request *request, void *params, struct error *err)
 {
     const struct hello_params *hello = params;
@@ -181,15 +189,60 @@ static int op_set(struct request *request, void *params, struct error *err)
     return r;
 }
 
+static bool same_address(const json_t *a, const json_t *b)
+{
+    static const char *const keys[] = {"address", "protocol", "ports"};
+
+    for (size_t i = 0; i < ELEMENTS(keys); i++) {
+        const json_t *x = json_object_get(a, keys[i]), *y = json_object_get(b, keys[i]);
+        if (!x != !y || (x && !json_equal(x, y)))
+            return false;
+    }
+    return true;
+}
+
+/* Expired ones go, and those that the new ones replace. */
+static void merge_addresses(json_t *kept, json_t *added)
+{
+    int64_t now = now_monotonic_ms();
+    size_t i;
+    json_t *entry;
+
+    for (size_t k = json_array_size(kept); k-- > 0;) {
+        const json_t *old = json_array_get(kept, k);
+        bool drop = json_integer_value(json_object_get(old, "until")) <= now;
+        json_array_foreach(added, i, entry) drop = drop || same_address(old, entry);
+        if (drop)
+            json_array_remove(kept, k);
+    }
+    json_array_extend(kept, added);
+}
+
+/* Those that an earlier auracoded had opened. */
+static void keep_addresses(struct helper *helper)
+{
+    const char *id;
+    json_t *sandbox;
+
+    json_object_foreach(helper->sandboxes, id, sandbox)
+    {
+        cleanup_json json_t *found = json_array();
+        nft_addresses_read(&helper->table, id, found);
+        merge_addresses(json_object_get(sandbox, "addresses"), found);
+    }
+}
+
 /* Without a sandbox there is nothing to hold, and no table. */
 static int op_commit(struct request *request, void *params, struct error *err)
 {
+    const struct commit_params *commit = params;
     struct helper *helper = helper_of(request);
 
-    (void)params;
     helper->committed = true;
     if (json_object_size(helper->sandboxes) > 0) {
         keep_counters(helper);
+        if (commit->adopt)
+            keep_addresses(helper);
         int r = rebuild(helper, err);
         if (r < 0)
             return r;
@@ -243,35 +296,6 @@ static int op_link_remove(struct request *request, void *params, struct error *e
     return r;
 }
 
-static bool same_address(const json_t *a, const json_t *b)
-{
-    static const char *const keys[] = {"address", "protocol", "ports"};
-
-    for (size_t i = 0; i < ELEMENTS(keys); i++) {
-        const json_t *x = json_object_get(a, keys[i]), *y = json_object_get(b, keys[i]);
-        if (!x != !y || (x && !json_equal(x, y)))
-            return false;
-    }
-    return true;
-}
-
-/* Expired ones go, and those that the new ones replace. */
-static void merge_addresses(json_t *kept, json_t *added)
-{
-    int64_t now = now_monotonic_ms();
-    size_t i;
-    json_t *entry;
-
-    for (size_t k = json_array_size(kept); k-- > 0;) {
-        const json_t *old = json_array_get(kept, k);
-        bool drop = json_integer_value(json_object_get(old, "until")) <= now;
-        json_array_foreach(added, i, entry) drop = drop || same_address(old, entry);
-        if (drop)
-            json_array_remove(kept, k);
-    }
-    json_array_extend(kept, added);
-}
-
 static int op_addresses(struct request *request, void *params, struct error *err)
 {
     const struct sandbox_params *addresses = params;
@@ -314,7 +338,7 @@ static int op_counters(struct request *request, void *params, struct error *err)
 static const struct server_op operations[] = {
     {"hello", 1, STATE_NEW, FIELDS(hello_fields), 0, op_hello},
     {"sandbox.set", 1, STATE_READY, FIELDS(set_fields), 0, op_set},
-    {"commit", 1, STATE_READY, NULL, 0, 0, op_commit},
+    {"commit", 1, STATE_READY, FIELDS(commit_fields), 0, op_commit},
     {"link.add", 1, STATE_READY, FIELDS(link_fields), 2, op_link_add},
     {"link.remove", 1, STATE_READY, FIELDS(id_fields), 0, op_link_remove},
     {"addresses.add", 1, STATE_READY, FIELDS(addresses_fields), 0, op_addresses},

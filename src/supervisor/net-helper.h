@@ -6,7 +6,8 @@
  *
  *   hello         table, subnet, prefix -> {}
  *   sandbox.set   sandbox, rules (nft.h) -> {}: kept; in force at once after `commit`
- *   commit        -> {}: the table is made anew of what is kept, counters going on
+ *   commit        adopt -> {}: the table is made anew of what is kept, counters going on; with
+ *                 `adopt` (bool) also the addresses that the kernel has
  *   link.add      sandbox, address (of its /30), rules, 2 descriptors (its network namespace, a
  *                 NETLINK_ROUTE socket made there) -> {}: rules first, then the link
  *   link.remove   sandbox -> {}: rules at once, the link when nothing else waits

@@ -26,29 +26,40 @@
 #include <nftables/libnftables.h>
 #include <string.h>
 
+/* Made once: it reads files, and keeps what it knows of the ruleset for the next transaction. */
+static struct nft_ctx *open_context(void)
+{
+    static struct nft_ctx *context;
+
+    if (context)
+        return context;
+    context = nft_ctx_new(NFT_CTX_DEFAULT);
+    if (context) {
+        nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON);
+        nft_ctx_buffer_output(context);
+        nft_ctx_buffer_error(context);
+    }
+    return context;
+}
+
 /* `ret_output`: what a list command printed; NULL: nothing is expected. */
 static int run(json_t *commands, json_t **ret_output, struct error *err)
 {
     cleanup_json json_t *document = json_pack("{s:o}", "nftables", commands);
     cleanup_free char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-    struct nft_ctx *context = text ? nft_ctx_new(NFT_CTX_DEFAULT) : NULL;
+    struct nft_ctx *context = text ? open_context() : NULL;
+    char reason[200];
 
     if (!context)
         return error_oom(err);
-    nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON);
-    nft_ctx_buffer_output(context);
-    nft_ctx_buffer_error(context);
-    int r = nft_run_cmd_from_buffer(context, text);
-    if (r != 0) {
-        char reason[200];
+    if (nft_run_cmd_from_buffer(context, text) != 0) {
         snprintf(reason, sizeof(reason), "%s", nft_ctx_get_error_buffer(context));
         reason[strcspn(reason, "\n")] = '\0';
-        r = error_set(err, EIO, "nftables: %s", reason);
-    } else if (ret_output) {
-        *ret_output = json_loads(nft_ctx_get_output_buffer(context), 0, NULL);
+        return error_set(err, EIO, "nftables: %s", reason);
     }
-    nft_ctx_free(context);
-    return r;
+    if (ret_output)
+        *ret_output = json_loads(nft_ctx_get_output_buffer(context), 0, NULL);
+    return 0;
 }
 
 static json_t *base_chain(const char *table, const char *name, const char *type, const char *hook,
@@ -488,36 +499,84 @@ int nft_sandbox_remove(const struct nft_table *table, const char *id, struct err
     return run(commands, NULL, err);
 }
 
-static void read_counter(const json_t *output, const char *name, json_int_t *ret_values)
+/* One at a time: each list command prints a document of its own. */
+static int read_counter(const struct nft_table *table, const char *name, json_int_t *ret_values,
+                        struct error *err)
 {
+    json_t *commands = json_array();
+    cleanup_json json_t *output = NULL;
     size_t i;
     json_t *entry;
 
+    if (!commands)
+        return error_oom(err);
+    command(commands, "list", "counter", table->name, name, NULL);
+    int r = run(commands, &output, err);
+    if (r < 0)
+        return r;
     json_array_foreach(json_object_get(output, "nftables"), i, entry)
     {
         const json_t *counter = json_object_get(entry, "counter");
-        if (!str_equal(json_string_value(json_object_get(counter, "name")), name))
+        if (!counter)
             continue;
         ret_values[0] = json_integer_value(json_object_get(counter, "packets"));
         ret_values[1] = json_integer_value(json_object_get(counter, "bytes"));
+        return 0;
     }
+    return error_set(err, ENOENT, "nftables lists no counter `%s`", name);
 }
 
 int nft_counters(const struct nft_table *table, const char *id, json_int_t ret_values[4],
                  struct error *err)
 {
-    json_t *commands = json_array();
     struct names names = names_of(id);
+    int r = read_counter(table, names.yes, ret_values, err);
+
+    return r == 0 ? read_counter(table, names.no, ret_values + 2, err) : r;
+}
+
+/* An element's value: an address, or {"concat":[address, protocol, port]}. */
+static json_t *address_of(const json_t *element, int64_t now)
+{
+    const json_t *value = json_object_get(element, "val");
+    const json_t *triple_value = json_object_get(value, "concat");
+    int64_t until = now + json_integer_value(json_object_get(element, "expires")) * 1000;
+
+    if (json_is_string(value))
+        return json_pack("{s:O, s:I}", "address", value, "until", (json_int_t)until);
+    return json_pack("{s:O, s:O, s:[O], s:I}", "address", json_array_get(triple_value, 0),
+                     "protocol", json_array_get(triple_value, 1), "ports",
+                     json_array_get(triple_value, 2), "until", (json_int_t)until);
+}
+
+static void read_addresses(const struct nft_table *table, const char *set, json_t *list)
+{
+    json_t *commands = json_array();
     cleanup_json json_t *output = NULL;
+    int64_t now = now_monotonic_ms();
+    size_t i, k;
+    json_t *entry, *element_value;
 
     if (!commands)
-        return error_oom(err);
-    command(commands, "list", "counter", table->name, names.yes, NULL);
-    command(commands, "list", "counter", table->name, names.no, NULL);
-    int r = run(commands, &output, err);
-    if (r < 0)
-        return r;
-    read_counter(output, names.yes, ret_values);
-    read_counter(output, names.no, ret_values + 2);
-    return 0;
+        return;
+    command(commands, "list", "set", table->name, set, NULL);
+    if (run(commands, &output, NULL) < 0)
+        return;
+    json_array_foreach(json_object_get(output, "nftables"), i, entry)
+    {
+        json_array_foreach(json_object_get(json_object_get(entry, "set"), "elem"), k, element_value)
+        {
+            json_t *address = address_of(json_object_get(element_value, "elem"), now);
+            if (address)
+                json_array_append_new(list, address);
+        }
+    }
+}
+
+void nft_addresses_read(const struct nft_table *table, const char *id, json_t *list)
+{
+    struct names names = names_of(id);
+
+    read_addresses(table, names.any, list);
+    read_addresses(table, names.ports, list);
 }

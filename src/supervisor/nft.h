@@ -34,6 +34,9 @@ int nft_sandbox_remove(const struct nft_table *table, const char *id, struct err
 int nft_addresses_add(const struct nft_table *table, const char *id, json_t *list,
                       struct error *err);
 
+/* Adds those that the kernel has of a sandbox to `list`; none is no error. */
+void nft_addresses_read(const struct nft_table *table, const char *id, json_t *list);
+
 /* Packets and bytes accepted, packets and bytes refused. */
 int nft_counters(const struct nft_table *table, const char *id, json_int_t ret_values[4],
                  struct error *err);

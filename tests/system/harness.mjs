@@ -94,11 +94,14 @@ export async function run(file, args, { stdin, env, cwd, timeoutMs = 120000 } = 
 export class Instance {
     #child;
     #slot;
+    #netns;
     #log = [];
 
-    // `stateDir`: an existing folder instead of one below the instance's own.
-    static async start(settings = {}, { stateDir } = {}) {
+    // `stateDir`: an existing folder instead of one below the instance's own. `netns`: name of the network namespace that
+    // the daemon runs in; then only its Unix socket can be reached from here.
+    static async start(settings = {}, { stateDir, netns } = {}) {
         const instance = new Instance();
+        instance.#netns = netns;
         instance.#slot = await takeSlot();
         const { slot } = instance.#slot;
         // Read by the daemon's unprivileged programs too, so not below a private folder.
@@ -132,7 +135,7 @@ export class Instance {
             proxy: { listen: `127.0.0.1:${this.proxyPort}`, user: account('/etc/passwd', 'auracode-proxy', 'nobody') },
             egress: {
                 user: account('/etc/passwd', 'auracode-resolver', 'games'),
-                bundles: path.join(source, 'policies/egress/bundles.json'),
+                bundles: path.join(source, 'egress/bundles.json'),
             },
             sandbox: {
                 cgroup: this.cgroup, subnet: this.subnet, templates,
@@ -154,10 +157,12 @@ export class Instance {
 
     // Starts auracoded (again, after a kill) and waits until it says that it is ready.
     async startDaemon({ ready = true } = {}) {
-        const child = spawn(program('auracoded'), [
+        const [file, ...args] = [
+            ...(this.#netns ? ['nsenter', `--net=/run/netns/${this.#netns}`] : []), program('auracoded'),
             '--config', this.config, '--state-dir', this.stateDir, '--run-dir', this.runDir,
             '--libexec-dir', path.dirname(program('auracode-api')),
-        ], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH } });
+        ];
+        const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH } });
         this.#child = child;
         child.exited = once(child, 'exit');
         child.stderr.on('data', (data) => {
@@ -200,6 +205,24 @@ export class Instance {
         const [pid] = this.hostPrograms(name);
         assert.ok(pid, `${name} is not a child of auracoded`);
         return pid;
+    }
+
+    // The pid of the network helper, which is no program of its own; undefined while there is none.
+    helper() {
+        const children = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+        const found = children.find((pid) => {
+            try {
+                return fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'auracode-net';
+            } catch {
+                return false; // ended since
+            }
+        });
+        return found && Number(found);
+    }
+
+    // Its table of nftables.
+    get table() {
+        return this.cgroup.replace(/[-.]/g, '_');
     }
 
     async killDaemon() {

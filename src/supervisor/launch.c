@@ -285,12 +285,24 @@ int sandbox_send_mounts(struct sandbox *sandbox, struct error *err)
     return r;
 }
 
+/* Without its init a sandbox ends, so the kernel shall pick another process when memory runs out;
+ * when the limit is lowered below what is in use it may pick several. What the init starts counts
+ * as usual (init/spawn.c). A host that does not let us protects it less. */
+static void spare_init(const struct sandbox *sandbox)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", sandbox->init_pid);
+    file_write_existing(AT_FDCWD, path, "-1000", NULL);
+}
+
 /* The part that needs the new process. */
 static int equip(struct launch *launch, struct error *err)
 {
     struct sandbox *sandbox = launch->sandbox;
 
     process_start_time(sandbox->init_pid, &sandbox->init_start_time);
+    spare_init(sandbox);
     int r = idmap_write(sandbox->init_pid, first_id(sandbox), err);
     if (r == 0) {
         sandbox->netns_fd = open_namespace(sandbox->init_pid, "net", err);

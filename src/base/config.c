@@ -49,6 +49,8 @@ static const struct key keys[] = {
     {"proxy", "listen", KEY_LISTEN, AT(proxy_listen), "127.0.0.1:7080", 0, 0, BOTH, NULL},
     {"proxy", "tls_listen", KEY_LISTEN, AT(proxy_tls_listen), "", 0, 0, BOTH, NULL},
     {"proxy", "domain", KEY_TEXT, AT(proxy_domain), "localhost", 0, 0, BOTH, NULL},
+    {"proxy", "frame_origins", KEY_TEXT, AT(proxy_frame_origins),
+     "http://localhost:* https://localhost:* http://127.0.0.1:*", 0, 0, CONFIG_FOR_PROXY, NULL},
     {"proxy", "user", KEY_TEXT, AT(proxy_user), "auracode-proxy", 0, 0, CONFIG_FOR_PROXY, NULL},
     {"proxy", "threads", KEY_INT, AT(proxy_threads), "0", 0, 256, CONFIG_FOR_PROXY, NULL},
     {"proxy", "trusted_proxies", KEY_NETWORKS, AT(proxy_trusted_proxies), "127.0.0.0/8, ::1", 0, 0,
@@ -115,7 +117,8 @@ static const struct key keys[] = {
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},
     {"ids", "count", KEY_INT, AT(ids_count), "4096", 1, 32768, 0, NULL},
-    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH | CONFIG_FOR_RESOLVER, log_levels},
+    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH | CONFIG_FOR_RESOLVER,
+     log_levels},
 };
 
 static void *place(struct config *config, const struct key *key)
@@ -346,6 +349,20 @@ static int check_tls(const struct config *config, struct error *err)
     return 0;
 }
 
+/* They go into a field of each response: no character may end a directive, a policy or the line. */
+static int check_frame_origins(const char *origins, struct error *err)
+{
+    static const char field[] = "proxy.frame_origins";
+
+    for (const char *c = origins; *c; c++)
+        if (*c < ' ' || *c > '~' || *c == ';' || *c == ',')
+            return error_set_field(err, field,
+                                   "`%.128s` is not allowed: expected origins such as "
+                                   "https://chat.example, separated by spaces",
+                                   origins);
+    return 0;
+}
+
 static int check_egress(const struct config *config, struct error *err)
 {
     cleanup_json json_t *egress = NULL;
@@ -377,6 +394,8 @@ int config_finish(struct config *config, struct error *err)
         r = load_jwks(config, err);
     if (r == 0)
         r = check_tls(config, err);
+    if (r == 0)
+        r = check_frame_origins(config->proxy_frame_origins, err);
     return r == 0 ? limits_check(&config->limits, "sandbox.", err) : r;
 }
 

@@ -26,6 +26,7 @@ struct config {
     char *proxy_listen;     /* ADDRESS:PORT */
     char *proxy_tls_listen; /* the same, over TLS; "": off */
     char *proxy_domain;
+    char *proxy_frame_origins; /* sources of CSP's frame-ancestors, by spaces */
     char *proxy_user;
     char *proxy_trusted_proxies;       /* networks.h: whose X-Forwarded-* fields are believed */
     int64_t proxy_threads;             /* 0: one a core */
@@ -49,9 +50,9 @@ struct config {
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;
-    char *sandbox_template; /* of a session's sandbox, where none is asked for */
-    char *sandbox_egress; /* egress.h: the mode */
-    char *sandbox_allow;  /* its rules as text, separated by commas */
+    char *sandbox_template;         /* of a session's sandbox, where none is asked for */
+    char *sandbox_egress;           /* egress.h: the mode */
+    char *sandbox_allow;            /* its rules as text, separated by commas */
     int64_t sandbox_idle_timeout_s; /* 0: never */
     char *sandbox_cgroup;           /* name of our cgroup below the one we run in */
     char *sandbox_subnet; /* IPv4 network that egress links are numbered from, a.b.c.d/len */

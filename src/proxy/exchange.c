@@ -24,6 +24,7 @@ static void names_of(const struct client *client, struct exchange_names *ret_nam
         .client = client->address,
         .origin = client->origin,
         .hsts_s = client_hsts(client),
+        .frame_origins = client->worker->proxy->frame_origins,
     };
 }
 

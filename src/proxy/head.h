@@ -16,9 +16,11 @@ enum field_name {
     NAME_ALLOW_ORIGIN, /* and Timing-Allow-Origin */
     NAME_CONNECTION,
     NAME_CONTENT_LENGTH,
+    NAME_CSP, /* Content-Security-Policy */
     NAME_DATE,
-    NAME_FORWARDED, /* Forwarded, X-Forwarded-*, X-Real-IP */
-    NAME_HOP,       /* any other field for one connection or one origin alone */
+    NAME_FORWARDED,     /* Forwarded, X-Forwarded-*, X-Real-IP */
+    NAME_FRAME_OPTIONS, /* X-Frame-Options */
+    NAME_HOP,           /* any other field for one connection or one origin alone */
     NAME_HOST,
     NAME_HSTS,     /* Strict-Transport-Security */
     NAME_LOCATION, /* and Content-Location */

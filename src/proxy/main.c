@@ -157,6 +157,8 @@ static int run(struct proxy *proxy, struct error *err)
     set_log_level(&proxy->config);
     find_redirect(proxy);
     proxy->domain = (struct text){proxy->config.proxy_domain, strlen(proxy->config.proxy_domain)};
+    proxy->frame_origins =
+        (struct text){proxy->config.proxy_frame_origins, strlen(proxy->config.proxy_frame_origins)};
     r = networks_parse(proxy->config.proxy_trusted_proxies, &proxy->trusted);
     if (r < 0)
         return error_sys(err, r, "reading proxy.trusted_proxies");

@@ -23,6 +23,7 @@ struct exchange_names {
     const struct target *target;
     bool secure;               /* the browser's connection is https */
     int64_t hsts_s;            /* max-age of Strict-Transport-Security; 0: none of ours */
+    struct text frame_origins; /* that may frame the page; length 0: as the dev server says */
     uint16_t port;             /* of the dev server */
     uint16_t service_port;     /* what ID.DOMAIN leads to; 0: not known */
     const char *client;        /* numeric address of the client */

@@ -5,6 +5,7 @@
 #include "proxy/rewrite.h"
 
 #include "base/cleanup.h"
+#include "proxy/frame.h"
 #include "proxy/set-cookie.h"
 
 #include <errno.h>
@@ -171,12 +172,15 @@ static int add_response_field(struct buffer *out, const struct head *head,
                               const struct head_field *field, const struct exchange_names *names)
 {
     static const value_fn writers[NAME_COUNT] = {
+        [NAME_CSP] = frame_add_policy,
         [NAME_LOCATION] = names_add_public,
         [NAME_REFRESH] = add_refresh,
         [NAME_SET_COOKIE] = set_cookie_add,
     };
 
     if (dropped(head, field) || (field->id == NAME_HSTS && names->hsts_s > 0))
+        return 0;
+    if (field->id == NAME_FRAME_OPTIONS && names->frame_origins.length > 0)
         return 0;
     /* All previews share the host of the path form: none may rule over the others there. */
     if ((field->id == NAME_SITE_WIDE || field->id == NAME_HSTS) && names->target->path_prefix > 0)
@@ -221,6 +225,8 @@ int rewrite_response(struct buffer *out, const struct head *head, const struct r
     if (r == 0 && names->hsts_s > 0)
         r = buffer_print(out, "Strict-Transport-Security: max-age=%lld\r\n",
                          (long long)names->hsts_s);
+    if (r == 0 && names->frame_origins.length > 0 && head->status >= 200)
+        r = frame_add_ancestors(out, names);
     r = r < 0 ? r : add_date(out, head);
     r = r < 0 ? r : add_response_framing(out, head, form);
     return r < 0 ? r : buffer_literal(out, "\r\n");

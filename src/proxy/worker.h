@@ -31,6 +31,7 @@ struct given {
 struct proxy {
     struct config config;
     struct text domain;
+    struct text frame_origins;
     struct networks trusted; /* proxies in front of us */
     struct routes routes;
     struct tls_context tls;

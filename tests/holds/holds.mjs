@@ -119,6 +119,11 @@ export const holds = [
         test: ['http', 'a cookie for localhost'],
     },
     {
+        name: 'sites that are not listed may not frame previews',
+        edits: [['src/proxy/rewrite.c', 'r = frame_add_ancestors(out, names);', 'r = 0;']],
+        test: ['frames', 'an origin of the list'],
+    },
+    {
         name: 'X-Forwarded-* is believed of trusted proxies alone',
         edits: [['src/proxy/client.c', 'client->trusted = networks_hold(', 'client->trusted = true || networks_hold(']],
         test: ['names', 'a proxy in front'],

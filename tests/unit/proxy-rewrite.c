@@ -396,6 +396,38 @@ static void addresses_are_told_on(void **state)
                         "Via: 1.0 auracode\r\n\r\n");
 }
 
+static void frames_are_the_configurations(void **state)
+{
+    static const struct {
+        const char *given, *ours;
+    } cases[] = {
+        {"frame-ancestors 'none'", ""},
+        {"default-src 'self'; Frame-Ancestors 'none'; img-src *", "default-src 'self'; img-src *"},
+        {"frame-ancestors\t'none';a b,  frame-ancestors x, c d", "a b,, c d"},
+        {"frame-ancestors, frame-src x", ", frame-src x"},
+        {"frame-ancestors-x y; x frame-ancestors", "frame-ancestors-x y; x frame-ancestors"},
+        {";;,", ";;,"},
+    };
+    static const char ours[] = "Content-Security-Policy: frame-ancestors 'self' https://chat.lan";
+    struct exchange_names theirs = names_of(&host_target, AUTHORITY);
+    struct exchange_names names = theirs;
+
+    (void)state;
+    names.frame_origins = TEXT("https://chat.lan");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char given[256], expected[256];
+        snprintf(given, sizeof(given), "Content-Security-Policy: %s", cases[i].given);
+        snprintf(expected, sizeof(expected), "Content-Security-Policy: %s", cases[i].ours);
+        check_field(&theirs, given, given);
+        check_field(&names, given, expected);
+        check_field(&names, given, ours);
+    }
+    check_field(&names, "X-Frame-Options: DENY", NULL);
+    check_field(&theirs, "X-Frame-Options: DENY", "X-Frame-Options: DENY");
+    check_field(&names, "Content-Security-Policy-Report-Only: frame-ancestors 'none'",
+                "Content-Security-Policy-Report-Only: frame-ancestors 'none'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +441,7 @@ int main(void)
         cmocka_unit_test(cookies_belong_to_their_preview),
         cmocka_unit_test(allowed_origins_match_the_browsers),
         cmocka_unit_test(other_fields),
+        cmocka_unit_test(frames_are_the_configurations),
         cmocka_unit_test(forwarded_names),
         cmocka_unit_test(addresses_are_told_on),
     };

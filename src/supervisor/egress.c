@@ -7,6 +7,7 @@
 
 #include "supervisor/bundles.h"
 #include "supervisor/egress-rules.h"
+#include "supervisor/fence.h"
 #include "supervisor/net-helper.h"
 #include "supervisor/nft.h"
 #include "supervisor/sandbox.h"
@@ -412,7 +413,8 @@ void egress_close(struct supervisor *supervisor)
     close_and_forget(&egress->pidfd);
     while (egress->jobs)
         job_free(egress->jobs);
-    if (nft_table_remove(supervisor->subnet.table, &err) < 0)
+    if (nft_table_remove(supervisor->subnet.table, &err) < 0 ||
+        fence_remove(supervisor->subnet.base, supervisor->subnet.prefix, &err) < 0)
         log_warning("%s", err.message);
     json_decref(egress->bundles);
     free(egress);

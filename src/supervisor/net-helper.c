@@ -5,6 +5,7 @@
  * our table make it anew. */
 #include "supervisor/net-helper.h"
 
+#include "supervisor/fence.h"
 #include "supervisor/link.h"
 #include "supervisor/nft-events.h"
 #include "supervisor/nft.h"
@@ -16,6 +17,7 @@
 #include "base/server.h"
 #include "base/str.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -62,11 +64,24 @@ static void keep_counters(struct helper *helper)
     }
 }
 
+/* On a kernel without policy routing the sandboxes have the table alone. */
+static void put_fence(struct helper *helper)
+{
+    struct error err = ERROR_NONE;
+    struct in_addr base;
+
+    inet_pton(AF_INET, helper->subnet, &base);
+    if (fence_put(ntohl(base.s_addr), helper->table.prefix, &err) < 0)
+        log_warning("%s: nothing holds sandboxes while the ruleset is flushed", err.message);
+}
+
 static int rebuild(struct helper *helper, struct error *err)
 {
     int r = nft_table_replace(&helper->table, helper->sandboxes, err);
 
     helper->broken = r < 0;
+    if (r == 0)
+        put_fence(helper);
     nft_events_own(&helper->events);
     return r;
 }

@@ -5,6 +5,7 @@
  *   forward      to a link: replies only. From a link: s_ID by the map `egress`; what is in no map
  *                is refused
  *   input        to the host: h_ID by the map `host`, else refused
+ *   prerouting   the mark without which nothing is forwarded (fence.h)
  *   postrouting  masquerade of our subnet
  *   s_ID         what the sandbox may reach; every path ends in accept or reject and is counted
  *   h_ID         networks that only an admin can allow, for when the host has one of their
@@ -18,6 +19,8 @@
  * Commands are libnftables' JSON (libnftables-json(5)). */
 #include "supervisor/nft.h"
 
+#include "supervisor/fence.h"
+
 #include "base/cleanup.h"
 #include "base/special.h"
 #include "base/str.h"
@@ -25,6 +28,8 @@
 #include <errno.h>
 #include <nftables/libnftables.h>
 #include <string.h>
+
+#define MANGLE (-150) /* NF_IP_PRI_MANGLE */
 
 /* Made once: it reads files, and keeps what it knows of the ruleset for the next transaction. */
 static struct nft_ctx *open_context(void)
@@ -400,6 +405,7 @@ static void add_base(json_t *commands, const struct nft_table *table)
     command(commands, "add", "map", name, "host",
             json_pack("{s:s, s:s}", "type", "ifname", "map", "verdict"));
     json_array_append_new(commands, base_chain(name, "forward", "filter", "forward", 0));
+    json_array_append_new(commands, base_chain(name, "prerouting", "filter", "prerouting", MANGLE));
     json_array_append_new(commands, base_chain(name, "input", "filter", "input", 0));
     json_array_append_new(commands, base_chain(name, "postrouting", "nat", "postrouting", 100));
     rule(commands, name, "forward",
@@ -407,6 +413,9 @@ static void add_base(json_t *commands, const struct nft_table *table)
     rule(commands, name, "forward", json_pack("[o, o]", to_links(), reject()));
     rule(commands, name, "forward", json_pack("[o]", lookup("@egress")));
     rule(commands, name, "forward", json_pack("[o, o]", from_links(), reject()));
+    rule(commands, name, "prerouting",
+         json_pack("[o, {s:{s:o, s:{s:[o, I]}}}]", from_links(), "mangle", "key", meta("mark"),
+                   "value", "|", meta("mark"), (json_int_t)FENCE_MARK));
     rule(commands, name, "input", json_pack("[o]", lookup("@host")));
     rule(commands, name, "input", json_pack("[o, o]", from_links(), reject()));
     rule(

@@ -188,4 +188,49 @@ export const holds = [
         edits: [['src/supervisor/launch.c', 'change_effective_uid(first_id(sandbox))', 'change_effective_uid(0)']],
         test: ['resources', 'inotify instances are counted'],
     },
+    {
+        name: 'sandboxes reach no private range',
+        edits: [['src/supervisor/nft.c', 'reject_rule(rules, name, json_pack("[o]", match("==", payload("ip", "daddr"), private_set())));', 'json_decref(private_set());']],
+        test: ['egress-net', '^restricted: public addresses'],
+    },
+    {
+        name: 'sandboxes do not reach the host',
+        edits: [['src/supervisor/nft.c', 'reject_rule(rules, rules->names.host, json_array());', 'accept_rule(rules, rules->names.host, json_array(), false);']],
+        test: ['egress-net', '^restricted: public addresses'],
+    },
+    {
+        name: 'a change of egress holds for open connections',
+        edits: [['src/supervisor/nft.c', 'match("==", ct_mark(), json_integer(rules->mark))', 'match(">=", ct_mark(), json_integer(0))']],
+        test: ['egress-net', '^a live change'],
+    },
+    {
+        name: 'a flushed ruleset is put back',
+        edits: [['src/supervisor/net-helper.c', 'if (nft_events_foreign(&helper->events) && helper->committed &&', 'if (nft_events_foreign(&helper->events) && !helper->committed &&']],
+        test: ['egress-net', '^a flushed ruleset'],
+    },
+    {
+        name: 'without a table nothing is forwarded',
+        edits: [['src/supervisor/net-helper.c', '        put_fence(helper);', '        (void)put_fence;']],
+        test: ['egress-net', '^while the ruleset is flushed'],
+    },
+    {
+        name: 'no answer of a name server leads inside',
+        edits: [['src/resolver/packet.c', 'return !special_overlaps(ntohl(address), 32);', 'return true;']],
+        test: ['egress-net', '^names that lead inside'],
+    },
+    {
+        name: 'names that no rule allows are asked of nobody',
+        edits: [['src/resolver/query.c', '!box_may_ask(box, question->name)', 'false']],
+        test: ['egress-net', '^allow: what a name leads to'],
+    },
+    {
+        name: 'the resolver opens no private address',
+        edits: [['src/supervisor/egress-rules.c', 'if (special_overlaps(ntohl(binary.s_addr), 32))', 'if (false)']],
+        test: ['peer', '^the resolver may ask'],
+    },
+    {
+        name: 'a tenant allows no private network',
+        edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
+        test: ['egress', '^a network that is not public'],
+    },
 ];

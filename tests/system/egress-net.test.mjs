@@ -63,6 +63,7 @@ after(async () => {
         await daemon?.stop();
         assert.doesNotMatch(inside(machine, 'nft', 'list', 'ruleset'), /table/, 'the table is gone');
         assert.doesNotMatch(inside(machine, 'ip', '-o', 'link'), /: ac/, 'the links are gone');
+        assert.doesNotMatch(inside(machine, 'ip', 'rule'), /520[01]:/, 'the routing rules are gone');
     } finally {
         outside?.kill();
         for (const name of [machine, world]) ip('netns', 'del', name);
@@ -228,6 +229,24 @@ test('a flushed ruleset is put back, addresses that were found with it', async (
         assert.equal(words[0], `reached ${PUBLIC[0]}:80`);
         assert.ok(words.slice(1).every(refused), JSON.stringify(words));
     }
+});
+
+test('while the ruleset is flushed and nobody puts it back, nothing is let out', async () => {
+    const id = await box('restricted');
+    assert.deepEqual(await probe(id, ['tcp', PUBLIC[1], 80]), [`reached ${PUBLIC[1]}:80`]);
+    const helper = daemon.helper();
+    process.kill(helper, 'SIGSTOP');
+    try {
+        inside(machine, 'nft', 'flush', 'ruleset');
+        // Without masquerade nobody answers a sandbox anyhow: the world is told the way back.
+        ip('-n', world, 'route', 'add', daemon.subnet, 'via', HOST);
+        const targets = [PUBLIC[1], ...INSIDE.slice(0, -1)].flatMap((one) => [['tcp', one, 80], ['udp', one, 9999]]);
+        for (const [i, word] of (await probe(id, ...targets)).entries()) assert.ok(refused(word), `${targets[i]}: ${word}`);
+    } finally {
+        process.kill(helper, 'SIGCONT');
+        ip('-n', world, 'route', 'del', daemon.subnet);
+    }
+    await until('it is put back', async () => (await probe(id, ['tcp', PUBLIC[1], 80]))[0] === `reached ${PUBLIC[1]}:80`);
 });
 
 test('helper, resolver and auracoded killed: what is held stays held, and all of it comes back', async () => {

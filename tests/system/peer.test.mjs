@@ -17,7 +17,7 @@ const needsSandbox = (op) => /IN\(|LISTED|LINKED|AT_REST/.test(op.states);
 const nobody = { uid: 65533, gid: 65533 };
 const absent = 'aaaaaaaaaaaa';
 
-let daemon, running, stopped, users, pid, peers;
+let daemon, running, stopped, ruled, users, pid, peers;
 
 const realUser = (name) => {
     const line = (key) => Number(fs.readFileSync(`/proc/${daemon.hostProgram(name)}/status`, 'utf8')
@@ -84,6 +84,7 @@ before(async () => {
     daemon = await Instance.start();
     running = (await daemon.create({ egress: 'none' })).id;
     stopped = (await daemon.create({ egress: 'none' })).id;
+    ruled = (await daemon.create({ egress: { mode: 'allow', rules: [{ domain: 'example.com', ports: [443] }] } })).id;
     await daemon.ok('POST', `/v1/sandboxes/${stopped}/stop`);
     users = { api: realUser('auracode-api'), proxy: realUser('auracode-proxy'), resolver: realUser('auracode-resolver') };
     expected = await sandboxes();
@@ -148,7 +149,13 @@ test('the resolver may ask for its own operations only, and open nothing for a s
     await peer.refused('egress.sockets', { sandbox: running }, 'no_egress');
     await peer.refused('egress.allow', { sandbox: running, ...grant }, 'refused');
     await peer.refused('egress.allow', { sandbox: stopped, ...grant }, 'wrong_state');
-    assert.deepEqual((await peer.call('egress.list')).ok.sandboxes, []);
+    assert.deepEqual((await peer.call('egress.list')).ok.sandboxes, [ruled]);
+    assert.deepEqual((await peer.call('egress.get', { sandbox: ruled })).ok.domains, ['example.com']);
+    for (const wrong of [{ name: 'example.org' }, { name: 'www.example.com' }, { addresses: ['203.0.113.1', '10.0.0.1'] }, { addresses: ['127.0.0.1'] }])
+        await peer.refused('egress.allow', { sandbox: ruled, ...grant, ...wrong }, 'refused');
+    for (const wrong of [{ addresses: ['::1'] }, { addresses: [] }, { addresses: ['x'] }, { seconds: 0 }, { seconds: 1e9 }, { addresses: Array(33).fill('203.0.113.1') }])
+        await peer.refused('egress.allow', { sandbox: ruled, ...grant, ...wrong }, 'invalid_field');
+    assert.ok((await peer.call('egress.allow', { sandbox: ruled, ...grant })).ok);
 });
 
 test('wrong types, unknown fields and wrong values are refused by name, for every operation', async () => {

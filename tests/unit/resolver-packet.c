@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 static const struct question asked = {
     .id = 7, .type = LDNS_RR_TYPE_A, .udp_size = 512, .recursion = true, .name = "www.example.com"};
 

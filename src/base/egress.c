@@ -323,7 +323,7 @@ int egress_from_text(const char *mode, const char *list, json_t **ret_egress, st
 {
     cleanup_json json_t *rules = json_array();
     size_t count = str_list_count(list);
-    json_t *rule;
+    json_t *rule = NULL;
 
     if (!str_equal(mode, "allow")) {
         if (count > 0)

@@ -51,7 +51,7 @@ const char *egress_mode_name(const json_t *egress);
 json_t *egress_rules(const json_t *egress);
 
 /* Decodes and checks one rule; `field` is its place in errors. */
-int egress_rule_decode(const json_t *rule, const char *field, struct egress_rule *ret_rule,
+int egress_rule_decode(const json_t *value, const char *field, struct egress_rule *ret_rule,
                        struct error *err);
 
 /* The first rule whose network is not public (special.h): -EPERM, code "egress_forbidden", naming

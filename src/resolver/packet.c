@@ -61,7 +61,7 @@ static int name_to_text(const ldns_rdf *name, char ret_text[DOMAIN_MAX + 1])
     text[length - 1] = '\0';
     if (length > 1 && !domain_valid(text, false))
         return -EINVAL;
-    memcpy(ret_text, text, length);
+    snprintf(ret_text, DOMAIN_MAX + 1, "%s", text);
     return 0;
 }
 

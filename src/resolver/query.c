@@ -118,7 +118,7 @@ static int grant(struct box *box, const struct cache_entry *entry, rpc_reply_fn 
 
 static void mark_granted(struct cache_entry *entry)
 {
-    entry->granted_until_ms = entry->expires_ms + GRACE * 1000;
+    entry->granted_until_ms = entry->expires_ms + (int64_t)GRACE * 1000;
 }
 
 static void on_granted(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)

@@ -114,7 +114,7 @@ int netns_resolver_sockets(int netns_fd, int ret_fds[2], struct error *err)
 
 int netns_netlink(int netns_fd, struct error *err)
 {
-    int fd;
+    int fd = -1;
     int r = make_inside(netns_fd, make_netlink, AF_NETLINK, 1, &fd, err);
 
     return r < 0 ? r : fd;

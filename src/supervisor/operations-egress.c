@@ -227,9 +227,11 @@ static void on_counters(void *userdata, const struct error *failure)
     struct error err = ERROR_NONE;
 
     (void)failure;
-    if (!sandbox || sandbox->state != SANDBOX_RUNNING)
-        error_set_code(&err, EBUSY, "sandbox_not_running", "sandbox %s has ended", waiting->id);
-    if (err.err || reply_stats(waiting->request, sandbox, &err) < 0)
+    int r = sandbox && sandbox->state == SANDBOX_RUNNING
+                ? reply_stats(waiting->request, sandbox, &err)
+                : error_set_code(&err, EBUSY, "sandbox_not_running", "sandbox %s has ended",
+                                 waiting->id);
+    if (r < 0)
         request_fail(waiting->request, &err);
 }
 

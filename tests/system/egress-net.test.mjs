@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { after, before, test } from 'node:test';
-import { Instance, source, until } from './harness.mjs';
+import { Instance, once, source, until } from './harness.mjs';
 
 const machine = `acm${process.pid}`, world = `acw${process.pid}`;
 const HOST = '203.0.113.2', GATEWAY = '203.0.113.1', NAMES = '203.0.113.53';
@@ -19,7 +19,8 @@ const inside = (namespace, ...command) =>
     execFileSync('nsenter', [`--net=/run/netns/${namespace}`, ...command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 const ip = (...args) => execFileSync('ip', args);
 
-let daemon, outside, asked = [];
+const SERVICE = 7777; // of the machine itself, on every address that it has
+let daemon, outside, service, asked = [];
 const waiting = [];
 
 function makeNetwork() {
@@ -56,6 +57,10 @@ const setZone = (zone) => {
 before(async () => {
     makeNetwork();
     await startWorld();
+    service = spawn('nsenter', [`--net=/run/netns/${machine}`, process.execPath, '-e',
+        `require('net').createServer((s) => { s.on('error', () => {}); s.end('service'); }).listen(${SERVICE}, '0.0.0.0', () => console.log('up'))`],
+    { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(service.stdout, 'data');
     daemon = await Instance.start({ egress: { nameservers: NAMES } }, { netns: machine });
 });
 after(async () => {
@@ -66,6 +71,7 @@ after(async () => {
         assert.doesNotMatch(inside(machine, 'ip', 'rule'), /520[01]:/, 'the routing rules are gone');
     } finally {
         outside?.kill();
+        service?.kill();
         for (const name of [machine, world]) ip('netns', 'del', name);
     }
 });
@@ -113,7 +119,8 @@ test('restricted: public addresses and names, nothing else', async () => {
     const address = (await daemon.output(other, ['node', '-p', 'require("os").networkInterfaces().eth0[0].address'])).trim();
     const own = (await daemon.output(id, ['node', '-p', 'require("os").networkInterfaces().eth0[0].address'])).trim();
     const gateway = own.replace(/\d+$/, (last) => last - 1);
-    const ports = [daemon.apiPort, daemon.proxyPort];
+    const ports = [daemon.apiPort, daemon.proxyPort, SERVICE];
+    assert.equal(inside(world, process.execPath, '-e', `require('net').connect(${SERVICE}, '${HOST}').pipe(process.stdout)`), 'service');
     const targets = [...INSIDE.flatMap((one) => [['tcp', one, 443], ['udp', one, 9999]]), ['tcp', address, 22], ['udp', address, 22],
         ...[HOST, gateway].flatMap((one) => ports.map((port) => ['tcp', one, port]))];
     for (const [i, word] of (await probe(id, ...targets)).entries())
@@ -151,7 +158,7 @@ test('allow: wildcards, networks, protocols, bundles', async () => {
 
 test('an admin may allow a private network, one of them, and of the host no more than it', async () => {
     const id = await box(allow({ cidr: `${INSIDE[0]}/32`, ports: [5432] }));
-    const words = await probe(id, ['tcp', INSIDE[0], 5432], ['tcp', INSIDE[0], 80], ['tcp', INSIDE[5], 5432], ['tcp', HOST, daemon.apiPort]);
+    const words = await probe(id, ['tcp', INSIDE[0], 5432], ['tcp', INSIDE[0], 80], ['tcp', INSIDE[5], 5432], ['tcp', HOST, SERVICE]);
     assert.equal(words[0], `reached ${INSIDE[0]}:5432`);
     assert.ok(words.slice(1).every(refused), JSON.stringify(words));
 });
@@ -225,7 +232,7 @@ test('a flushed ruleset is put back, addresses that were found with it', async (
         const from = performance.now();
         await until(`back after ${command.join(' ')}`, () => rules().includes(`jump s_${id}`) && rules().includes(PUBLIC[0]));
         console.log(`# back within ${(performance.now() - from).toFixed(0)} ms after ${command[0]} ${command[1]}`);
-        const words = await probe(id, ['tcp', PUBLIC[0], 80], ['tcp', PUBLIC[1], 80], ['tcp', INSIDE[0], 80], ['tcp', HOST, daemon.apiPort]);
+        const words = await probe(id, ['tcp', PUBLIC[0], 80], ['tcp', PUBLIC[1], 80], ['tcp', INSIDE[0], 80], ['tcp', HOST, SERVICE]);
         assert.equal(words[0], `reached ${PUBLIC[0]}:80`);
         assert.ok(words.slice(1).every(refused), JSON.stringify(words));
     }

@@ -264,6 +264,19 @@ static int on_line(void *userdata, const char *section, const char *name, const 
     return config_set(loading->config, section, name, value, loading->err) == 0;
 }
 
+/* inih cuts a longer line in two, without a word. */
+static int check_lines(const char *path, const char *text, struct error *err)
+{
+    for (size_t number = 1; *text; number++) {
+        size_t length = strcspn(text, "\n");
+        if (length > INI_MAX_LINE - 3)
+            return error_set(err, EINVAL, "`%s` line %zu has %zu bytes: expected at most %d", path,
+                             number, length, INI_MAX_LINE - 3);
+        text += length + (text[length] == '\n');
+    }
+    return 0;
+}
+
 int config_load(struct config *config, const char *path, bool required, struct error *err)
 {
     cleanup_free char *text = NULL;
@@ -273,6 +286,8 @@ int config_load(struct config *config, const char *path, bool required, struct e
     int r = file_read(AT_FDCWD, path, 1 << 20, &text, NULL, err);
     if (r == -ENOENT && !required)
         return 0;
+    if (r == 0)
+        r = check_lines(path, text, err);
     if (r < 0)
         return r;
     int line = ini_parse_string(text, on_line, &loading);

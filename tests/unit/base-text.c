@@ -202,6 +202,26 @@ static void config_refuses_by_name(void **state)
     config_free(&config);
 }
 
+/* inih would read the rest of a long line as a line of its own. */
+static void config_refuses_long_lines(void **state)
+{
+    char path[] = "/tmp/base-text-XXXXXX", text[400] = "[proxy]\ndomain = ";
+    struct config config;
+    struct error err = ERROR_NONE;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    memset(text + strlen(text), 'a', 250);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    assert_int_equal(config_init(&config, NULL), 0);
+    assert_int_equal(config_load(&config, path, true, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "line 2 has"));
+    unlink(path);
+    config_free(&config);
+}
+
 static void config_hides_secrets_from_the_proxy(void **state)
 {
     struct config config;
@@ -285,6 +305,7 @@ int main(void)
         cmocka_unit_test(limits_know_none_and_derived),
         cmocka_unit_test(config_defaults_are_valid),
         cmocka_unit_test(config_refuses_by_name),
+        cmocka_unit_test(config_refuses_long_lines),
         cmocka_unit_test(config_hides_secrets_from_the_proxy),
     };
 

@@ -1,8 +1,8 @@
-/* Fuzz target: what the API and the proxy may send to the supervisor. Every line is a packet, one
- * that begins with `@` with a descriptor; with `#` in front of it all, hello was not said yet. The
- * table is the supervisor's own; operations that would start, stop or remove something outside of
- * this process are decoded only. The supervisor is stopping, so that sandbox.create ends behind its
- * checks. */
+/* Fuzz target: what the API, the proxy and the resolver may send to the supervisor. Every line is a
+ * packet, one that begins with `@` with a descriptor; with `#` in front of it all, hello was not
+ * said yet. The table is the supervisor's own; operations that would start, stop or remove
+ * something outside of this process are decoded only. The supervisor is stopping, so that
+ * sandbox.create ends behind its checks. */
 #include "fuzz.h"
 
 #include "base/cleanup.h"
@@ -84,6 +84,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     supervisor.templates_fd = open(fuzz_folder(), O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (supervisor.templates_fd < 0)
         fuzz_give_up("open");
+    supervisor.disk = &disk_plain;
     add_sandbox("aaaaaaaaaaaa", SANDBOX_STOPPED, NULL);
     add_sandbox("bbbbbbbbbbbb", SANDBOX_FAILED, "the init ended: killed by SIGKILL");
     add_sandbox("cccccccccccc", SANDBOX_REMOVING, NULL);
@@ -142,5 +143,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ask(ROLE_API, (struct span){(const char *)data, size});
     ask(ROLE_PROXY, (struct span){(const char *)data, size});
+    ask(ROLE_RESOLVER, (struct span){(const char *)data, size});
     return 0;
 }

@@ -241,7 +241,9 @@ static void finish_exchange(struct client *client)
 }
 
 /* A peer must not stall in the middle of a message; a dev server may think as long as it likes, or
- * as [proxy] upstream_timeout_ms says. */
+ * as [proxy] upstream_timeout_ms says. From a client's FIN alone nobody can tell whether it has gone
+ * or only said all it had to: one that waits for the head gets long, an event stream that pauses
+ * does not, or each closed tab would hold a connection. */
 static void arm_timer(struct client *client, bool moved)
 {
     struct timers *timers = &client->worker->timers;
@@ -253,8 +255,9 @@ static void arm_timer(struct client *client, bool moved)
         if (moved || !timer->next)
             timer_arm(timers, timer, TIMER_STALLED);
     } else if (client->peer.eof || client->peer.hung_up) {
-        if (moved || !timer->next || timer->class != TIMER_HALF_CLOSED)
-            timer_arm(timers, timer, TIMER_HALF_CLOSED);
+        enum timer_class class = client->answered ? TIMER_ABANDONED : TIMER_HALF_CLOSED;
+        if (moved || !timer->next || timer->class != class)
+            timer_arm(timers, timer, class);
     } else if (!client->answered && timers->duration[TIMER_UPSTREAM] > 0) {
         if (!timer->next || timer->class != TIMER_UPSTREAM)
             timer_arm(timers, timer, TIMER_UPSTREAM);

@@ -35,6 +35,7 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define SUPERVISOR_WAIT_MS 5000
 #define HALF_CLOSED_MS     60000
+#define ABANDONED_MS       500 /* a response that pauses, whose client has ended its direction */
 #define TUNNEL_IDLE_MS     14400000
 #define STALLED_MS         120000 /* a peer that takes or gives nothing in the middle of a body */
 #define LINGER_MS          2000

@@ -16,6 +16,7 @@ enum timer_class {
     TIMER_STALLED,
     TIMER_UPSTREAM, /* [proxy] upstream_timeout_ms */
     TIMER_HALF_CLOSED,
+    TIMER_ABANDONED,
     TIMER_TUNNEL,
     TIMER_LINGER,
     TIMER_UPSTREAM_IDLE,

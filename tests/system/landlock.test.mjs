@@ -47,7 +47,7 @@ const probes = [
     ['the user makes a folder there', 'user', 'default', 'mkdir /opt/open/folder-$$', 1],
     ['the user removes what is there', 'user', 'default', 'rm /opt/open/there', 1],
     ['the user links to it from the project', 'user', 'default', 'ln -s /opt/open /app/way-$$ && echo x > /app/way-$$/file', 1],
-    ['the user cuts off a file that is open to all', 'user', 'default', 'truncate -s 0 /opt/open/cut', 3],
+    ['the user cuts off a file that is open to all', 'user', 'default', `perl -e 'truncate("/opt/open/cut", 0) or die "$!\\n"'`, 3],
     ['root changes the image', 'root', 'strict', 'echo x > /usr/local/bin/file', 1],
     ['root changes the settings of the image', 'root', 'strict', 'echo x >> /etc/environment', 1],
     ['the user executes from /tmp', 'user', 'strict', 'cp /bin/true /tmp/run-$$ && /tmp/run-$$', 1],

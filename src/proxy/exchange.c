@@ -241,9 +241,9 @@ static void finish_exchange(struct client *client)
 }
 
 /* A peer must not stall in the middle of a message; a dev server may think as long as it likes, or
- * as [proxy] upstream_timeout_ms says. From a client's FIN alone nobody can tell whether it has gone
- * or only said all it had to: one that waits for the head gets long, an event stream that pauses
- * does not, or each closed tab would hold a connection. */
+ * as [proxy] upstream_timeout_ms says. From a client's FIN alone nobody can tell whether it has
+ * gone or only said all it had to: one that waits for the head gets long, an event stream that
+ * pauses does not, or each closed tab would hold a connection. */
 static void arm_timer(struct client *client, bool moved)
 {
     struct timers *timers = &client->worker->timers;

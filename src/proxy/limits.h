@@ -23,7 +23,7 @@
 #define THREADS_MAX              256u
 #define LISTENERS_MAX            14u /* what one packet of descriptors can carry back */
 #define UNKNOWN_KEPT_MAX         1024u
-#define PORTS_FOUND_MAX          8u      /* a sandbox: ports whose return is waited for */
+#define PORTS_FOUND_MAX          8u /* a sandbox: ports whose return is waited for */
 #define PORTS_KEPT_MAX           64u
 #define RUN_ROUNDS               16u /* transfers for one client before others get their turn */
 #define INIT_MESSAGES_PER_SECOND 200u

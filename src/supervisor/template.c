@@ -278,6 +278,7 @@ static int check_creation(struct supervisor *supervisor, const struct template_s
     return 0;
 }
 
+/* -EXDEV where the templates are on another file system: then they are copied. */
 static int move_upper(struct creation *creation, struct sandbox *sandbox, struct error *err)
 {
     char target[96];
@@ -313,14 +314,14 @@ int template_create(struct supervisor *supervisor, const struct template_spec *s
         r = write_description(supervisor, spec, sandbox, creation->folder, err);
     if (r < 0)
         return r;
-    if (!spec->consume || sandbox->disk != &disk_plain) { /* else it is on the same file system */
+    r = spec->consume && sandbox->disk == &disk_plain ? move_upper(creation, sandbox, err) : -EXDEV;
+    if (r == 0) {
+        finish_creation(TAKE_PTR(creation), &ERROR_NONE);
+    } else if (r == -EXDEV) {
+        *err = ERROR_NONE;
         r = worker_start(supervisor, copy_job, finish_creation, creation, err);
         if (r == 0)
             TAKE_PTR(creation);
-        return r;
     }
-    r = move_upper(creation, sandbox, err);
-    if (r == 0)
-        finish_creation(TAKE_PTR(creation), &ERROR_NONE);
     return r;
 }

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ENOSPC, LIMITS, MiB, numbers, suite } from './disk-suite.mjs';
-import { Instance, run, until } from './harness.mjs';
+import { Instance, run, templates, until } from './harness.mjs';
 import { arm } from './hostile/hostile.mjs';
 
 // An ordinary one, of so many MiB.
@@ -92,6 +92,26 @@ describe('sandboxes of versions that knew no disks', () => {
         const name = `plain-${process.pid}`;
         await daemon.ok('POST', '/v1/templates', { body: { name, sandbox: consumed.id, consume: true } });
         await daemon.ok('DELETE', `/v1/templates/${name}`);
+    });
+
+    test('one of them becomes a template where templates lie on a file system of their own', async () => {
+        const folder = fs.mkdtempSync('/tmp/auracode-templates.');
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'templates', folder]);
+        fs.symlinkSync(path.join(templates, 'base'), path.join(folder, 'base'));
+        const other = await Instance.start({ sandbox: { disk_backend: 'plain', templates: folder } });
+        try {
+            const { id } = await other.create({ template: 'base', egress: 'none' });
+            await other.output(id, 'echo kept > /app/kept');
+            await other.ok('POST', `/v1/sandboxes/${id}/stop`);
+            await other.ok('POST', '/v1/templates', { body: { name: 'moved', sandbox: id, consume: true } });
+            assert.equal((await other.refused('GET', `/v1/sandboxes/${id}`)).status, 404);
+            const made = await other.create({ template: 'moved', egress: 'none' });
+            assert.equal(await other.output(made.id, 'cat /app/kept'), 'kept\n');
+        } finally {
+            await other.stop();
+            execFileSync('umount', [folder]);
+            fs.rmdirSync(folder);
+        }
     });
 
     test('--check says what limits the disks of new sandboxes', async () => {

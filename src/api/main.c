@@ -11,6 +11,7 @@
 #include "api/store/answers.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/figures.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
@@ -21,7 +22,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #define GRACE_US       (5 * (uint64_t)1000000)
@@ -29,21 +29,6 @@
 #define STRANGER_BURST 20.0
 #define KEY_RATE       500.0 /* requests a second and API key */
 #define KEY_BURST      1000.0
-
-static const struct {
-    const char *name;
-    int priority;
-} log_levels[] = {
-    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-    {"info", LOG_INFO}, {"debug", LOG_DEBUG},
-};
-
-static void set_log_level(const char *name)
-{
-    for (size_t i = 0; i < ELEMENTS(log_levels); i++)
-        if (str_equal(log_levels[i].name, name))
-            log_set_level(log_levels[i].priority);
-}
 
 /* Browsers are sent to the listener with TLS where there is one. */
 static void find_preview(struct api *api)
@@ -70,7 +55,7 @@ static int load_config(struct api *api, struct error *err)
     close(fd);
     if (r < 0)
         return r;
-    set_log_level(api->config.log_level);
+    log_set_level_name(api->config.log_level);
     find_preview(api);
     return 0;
 }
@@ -177,17 +162,6 @@ static int set_up_loop(struct api *api, struct error *err)
     return r < 0 ? error_sys(err, r, "setting up the event loop") : 0;
 }
 
-/* Connections, streams and sandboxes' channels all take descriptors. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int start(struct api *api, struct listener_fd *listeners, struct error *err)
 {
     size_t n_listeners = 0;
@@ -252,7 +226,7 @@ int main(void)
 
     log_open("auracode-api", LOG_INFO);
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    fd_raise_limit();
     if (start(&api, listeners, &err) < 0)
         log_error("%s", err.message);
     else

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -21,6 +22,16 @@ static int set_flag(int fd, int get, int set, int flag, bool on)
         return -errno;
     flags = on ? flags | flag : flags & ~flag;
     return fcntl(fd, set, flags) < 0 ? -errno : 0;
+}
+
+void fd_raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 int fd_set_nonblock(int fd, bool nonblock)

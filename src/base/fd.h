@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* As many descriptors as this process may have: its soft limit becomes the hard one. */
+void fd_raise_limit(void);
+
 int fd_set_nonblock(int fd, bool nonblock);
 int fd_set_cloexec(int fd, bool cloexec);
 

@@ -2,6 +2,9 @@
  * that text from a sandbox cannot forge a second record, and it leaves in one write(2). */
 #include "base/log.h"
 
+#include "base/cleanup.h"
+#include "base/str.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,22 @@ void log_open(const char *program, int level)
 void log_set_level(int level)
 {
     log_level = level;
+}
+
+void log_set_level_name(const char *name)
+{
+    static const struct {
+        const char *name;
+        int level;
+    } levels[] = {{"error", LOG_ERR},
+                  {"warning", LOG_WARNING},
+                  {"notice", LOG_NOTICE},
+                  {"info", LOG_INFO},
+                  {"debug", LOG_DEBUG}};
+
+    for (size_t i = 0; i < ELEMENTS(levels); i++)
+        if (str_equal(levels[i].name, name))
+            log_level = levels[i].level;
 }
 
 static int write_prefix(char *line, size_t size, int priority)

@@ -11,6 +11,9 @@
 void log_open(const char *program, int level);
 void log_set_level(int level);
 
+/* By the name of `[log] level`: error, warning, notice, info or debug; others change nothing. */
+void log_set_level_name(const char *name);
+
 void log_write(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)   log_write(LOG_ERR, __VA_ARGS__)

@@ -7,6 +7,7 @@
 #include "proxy/control.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/figures.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
@@ -16,34 +17,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-static const struct {
-    const char *name;
-    int priority;
-} levels[] = {{"error", LOG_ERR},
-              {"warning", LOG_WARNING},
-              {"notice", LOG_NOTICE},
-              {"info", LOG_INFO},
-              {"debug", LOG_DEBUG}};
-
-static void set_log_level(const struct config *config)
-{
-    for (size_t i = 0; i < ELEMENTS(levels); i++)
-        if (str_equal(levels[i].name, config->log_level))
-            log_set_level(levels[i].priority);
-}
-
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 static int read_config(struct config *config, struct error *err)
 {
@@ -150,11 +124,11 @@ static int run(struct proxy *proxy, struct error *err)
 {
     struct control control;
 
-    raise_descriptor_limit();
+    fd_raise_limit();
     int r = read_config(&proxy->config, err);
     if (r < 0)
         return r;
-    set_log_level(&proxy->config);
+    log_set_level_name(proxy->config.log_level);
     find_redirect(proxy);
     proxy->domain = (struct text){proxy->config.proxy_domain, strlen(proxy->config.proxy_domain)};
     proxy->frame_origins =

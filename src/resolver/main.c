@@ -8,39 +8,12 @@
 #include "resolver/control.h"
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/passed-fds.h"
 #include "base/str.h"
 
 #include <signal.h>
-#include <sys/resource.h>
-
-static const struct {
-    const char *name;
-    int priority;
-} levels[] = {{"error", LOG_ERR},
-              {"warning", LOG_WARNING},
-              {"notice", LOG_NOTICE},
-              {"info", LOG_INFO},
-              {"debug", LOG_DEBUG}};
-
-static void set_log_level(const struct config *config)
-{
-    for (size_t i = 0; i < ELEMENTS(levels); i++)
-        if (str_equal(levels[i].name, config->log_level))
-            log_set_level(levels[i].priority);
-}
-
-/* Two a sandbox, and one a question. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 static int read_config(struct config *config, struct error *err)
 {
@@ -52,7 +25,7 @@ static int read_config(struct config *config, struct error *err)
         return error_sys(err, fd, "taking the descriptor `config`");
     r = config_import(config, fd, err);
     if (r == 0)
-        set_log_level(config);
+        log_set_level_name(config->log_level);
     return r;
 }
 
@@ -74,7 +47,7 @@ static int open_loop(struct control *control, struct error *err)
 
 static int run(struct control *control, struct error *err)
 {
-    raise_descriptor_limit();
+    fd_raise_limit();
     int r = read_config(&control->config, err);
     if (r == 0)
         r = open_loop(control, err);

@@ -29,7 +29,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -318,17 +317,6 @@ static int open_loop(struct supervisor *supervisor, struct error *err)
     return r < 0 ? error_sys(err, r, "event loop") : 0;
 }
 
-/* As many descriptors as we are allowed: a sandbox takes about six. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int bring_up(struct supervisor *supervisor, struct error *err)
 {
     int r = privileges_drop(err);
@@ -393,29 +381,12 @@ static void tear_down(struct supervisor *supervisor)
     sd_event_unref(supervisor->event);
 }
 
-static int log_level_number(const char *name)
-{
-    static const struct {
-        const char *name;
-        int level;
-    } table[] = {{"error", LOG_ERR},
-                 {"warning", LOG_WARNING},
-                 {"notice", LOG_NOTICE},
-                 {"info", LOG_INFO},
-                 {"debug", LOG_DEBUG}};
-
-    for (size_t i = 0; i < ELEMENTS(table); i++)
-        if (str_equal(table[i].name, name))
-            return table[i].level;
-    return LOG_INFO;
-}
-
 static int serve(struct supervisor *supervisor)
 {
     struct error err = ERROR_NONE;
 
     umask(022);
-    raise_descriptor_limit();
+    fd_raise_limit();
     prctl(PR_SET_DUMPABLE, 0);
     int r = bring_up(supervisor, &err);
     if (r < 0) {
@@ -446,7 +417,7 @@ int main(int argc, char **argv)
         log_error("%s", err.message);
         return EXIT_FAILURE;
     }
-    log_set_level(log_level_number(supervisor.config.log_level));
+    log_set_level_name(supervisor.config.log_level);
     supervisor.libexec_dir = options.libexec_dir;
     if (options.check)
         r = check_run(stdout, &supervisor.config, supervisor.libexec_dir) == 0 ? EXIT_SUCCESS

@@ -78,6 +78,12 @@ struct who request_who(const struct http_request *request);
 /* The `{session_id}` of the path; "session_not_found" when it is none. */
 int session_captured(const struct http_request *request, char ret_id[DB_USER_SIZE],
                      struct error *err);
+/* A handler's whole work where the store needs nothing but the session's id: session_find or
+ * session_delete, with the request as `done`'s userdata. */
+typedef void session_query(struct db *db, const struct who *who, const char *id, db_done_fn done,
+                           void *userdata);
+int session_ask(struct http_request *request, session_query *query, db_done_fn done,
+                struct error *err);
 void session_not_found(struct http_request *request);
 
 /* A sandbox object as clients see it: the supervisor's and its preview URL. New reference or NULL.

@@ -31,6 +31,18 @@ int session_captured(const struct http_request *request, char ret_id[DB_USER_SIZ
                           request->captures[0]);
 }
 
+int session_ask(struct http_request *request, session_query *query, db_done_fn done,
+                struct error *err)
+{
+    struct who who = request_who(request);
+    char id[DB_USER_SIZE];
+
+    int r = session_captured(request, id, err);
+    if (r == 0)
+        query(request->api->db, &who, id, done, request);
+    return r;
+}
+
 void session_not_found(struct http_request *request)
 {
     struct error err = ERROR_NONE;
@@ -66,15 +78,9 @@ static void on_updated(void *userdata, const struct db_result *results, const st
 
 HANDLER(session_get)
 {
-    struct who who = request_who(request);
-    char id[DB_USER_SIZE];
-
     (void)query;
     (void)body;
-    int r = session_captured(request, id, err);
-    if (r == 0)
-        session_find(request->api->db, &who, id, on_found, request);
-    return r;
+    return session_ask(request, session_find, on_found, err);
 }
 
 /* JSON null counts as absent in a decoded body; here it means: none. */
@@ -348,13 +354,7 @@ static void on_deleted(void *userdata, const struct db_result *results, const st
 
 HANDLER(session_remove)
 {
-    struct who who = request_who(request);
-    char id[DB_USER_SIZE];
-
     (void)query;
     (void)body;
-    int r = session_captured(request, id, err);
-    if (r == 0)
-        session_delete(request->api->db, &who, id, on_deleted, request);
-    return r;
+    return session_ask(request, session_delete, on_deleted, err);
 }

@@ -102,7 +102,7 @@ static bool same_pair(const json_t *a, const json_t *b)
            json_equal(json_object_get(a, "address"), json_object_get(b, "address"));
 }
 
-int egress_keep(json_t *kept, const json_t *found, size_t max, struct error *err)
+void egress_drop(json_t *kept, const json_t *found, egress_same *same)
 {
     int64_t now = now_monotonic_ms();
     size_t i;
@@ -111,10 +111,18 @@ int egress_keep(json_t *kept, const json_t *found, size_t max, struct error *err
     for (size_t k = json_array_size(kept); k-- > 0;) {
         const json_t *old = json_array_get(kept, k);
         bool drop = json_integer_value(json_object_get(old, "until")) <= now;
-        json_array_foreach(found, i, entry) drop = drop || same_pair(old, entry);
+        json_array_foreach(found, i, entry) drop = drop || same(old, entry);
         if (drop)
             json_array_remove(kept, k);
     }
+}
+
+int egress_keep(json_t *kept, const json_t *found, size_t max, struct error *err)
+{
+    size_t i;
+    json_t *entry;
+
+    egress_drop(kept, found, same_pair);
     if (json_array_size(kept) + json_array_size(found) > max)
         return error_set_code(err, ENOSPC, "too_many_addresses",
                               "more than %zu addresses are open to this sandbox", max);

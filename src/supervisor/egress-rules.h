@@ -18,6 +18,11 @@ bool egress_names(const json_t *flat, const char *name);
 int egress_found(const json_t *flat, const char *name, const json_t *addresses, int64_t until,
                  json_t **ret_found, struct error *err);
 
+/* Removes from `kept`, an array of objects with "until" (ms of CLOCK_MONOTONIC), the expired ones
+ * and those that are the `same` as one of `found`. */
+typedef bool egress_same(const json_t *a, const json_t *b);
+void egress_drop(json_t *kept, const json_t *found, egress_same *same);
+
 /* Adds `found` to `kept`, in place of the same pairs; expired ones go. -ENOSPC for more than `max`.
  */
 int egress_keep(json_t *kept, const json_t *found, size_t max, struct error *err);

@@ -5,6 +5,7 @@
  * our table make it anew. */
 #include "supervisor/net-helper.h"
 
+#include "supervisor/egress-rules.h"
 #include "supervisor/fence.h"
 #include "supervisor/link.h"
 #include "supervisor/nft-events.h"
@@ -216,20 +217,9 @@ static bool same_address(const json_t *a, const json_t *b)
     return true;
 }
 
-/* Expired ones go, and those that the new ones replace. */
 static void merge_addresses(json_t *kept, json_t *added)
 {
-    int64_t now = now_monotonic_ms();
-    size_t i;
-    json_t *entry;
-
-    for (size_t k = json_array_size(kept); k-- > 0;) {
-        const json_t *old = json_array_get(kept, k);
-        bool drop = json_integer_value(json_object_get(old, "until")) <= now;
-        json_array_foreach(added, i, entry) drop = drop || same_address(old, entry);
-        if (drop)
-            json_array_remove(kept, k);
-    }
+    egress_drop(kept, added, same_address);
     json_array_extend(kept, added);
 }
 

@@ -505,15 +505,9 @@ static void on_session(void *userdata, const struct db_result *results, const st
 
 HANDLER(chat_session_socket)
 {
-    struct who who = request_who(request);
-    char id[DB_USER_SIZE];
-
     (void)query;
     (void)body;
-    int r = session_captured(request, id, err);
-    if (r == 0)
-        session_find(request->api->db, &who, id, on_session, request);
-    return r;
+    return session_ask(request, session_find, on_session, err);
 }
 
 HANDLER(chat_socket)

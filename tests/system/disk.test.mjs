@@ -18,7 +18,7 @@ function smallFileSystem(size) {
     fs.truncateSync(image, size * MiB);
     execFileSync('mke2fs', ['-q', '-t', 'ext4', '-m', '0', image]);
     execFileSync('mount', ['-o', 'loop', image, mount]);
-    return { stateDir: path.join(mount, 'state'), remove: () => { execFileSync('umount', [mount]); fs.rmSync(folder, { recursive: true }); } };
+    return { mount, stateDir: path.join(mount, 'state'), remove: () => { execFileSync('umount', [mount]); fs.rmSync(folder, { recursive: true }); } };
 }
 
 describe('image, on a state directory of any kind', () => suite('image', () => ({})));
@@ -95,10 +95,9 @@ describe('sandboxes of versions that knew no disks', () => {
     });
 
     test('one of them becomes a template where templates lie on a file system of their own', async () => {
-        const folder = fs.mkdtempSync('/tmp/auracode-templates.');
-        execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'templates', folder]);
-        fs.symlinkSync(path.join(templates, 'base'), path.join(folder, 'base'));
-        const other = await Instance.start({ sandbox: { disk_backend: 'plain', templates: folder } });
+        const place = smallFileSystem(64);
+        fs.symlinkSync(path.join(templates, 'base'), path.join(place.mount, 'base'));
+        const other = await Instance.start({ sandbox: { disk_backend: 'plain', templates: place.mount } });
         try {
             const { id } = await other.create({ template: 'base', egress: 'none' });
             await other.output(id, 'echo kept > /app/kept');
@@ -109,8 +108,7 @@ describe('sandboxes of versions that knew no disks', () => {
             assert.equal(await other.output(made.id, 'cat /app/kept'), 'kept\n');
         } finally {
             await other.stop();
-            execFileSync('umount', [folder]);
-            fs.rmdirSync(folder);
+            place.remove();
         }
     });
 

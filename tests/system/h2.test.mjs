@@ -66,6 +66,8 @@ function request(path, { method = 'GET', headers: more = {}, body, over = sessio
         let answer, tail;
         stream.on('headers', (h) => interim.push(h)).on('response', (h) => { answer = h; }).on('trailers', (h) => { tail = h; });
         if (trailers) stream.on('wantTrailers', () => stream.sendTrailers(trailers));
+        // Answered and told to send no more (NO_ERROR) in the middle of a write, Node's stream waits for good.
+        stream.on('end', () => setImmediate(() => stream.writableFinished || stream.destroy()));
         stream.on('data', (data) => chunks.push(data)).on('error', reject).on('close', () => answer ? resolve({
             status: answer[':status'], headers: answer, body: Buffer.concat(chunks), trailers: tail, interim, code: stream.rstCode,
         }) : reject(new Error(`no answer (${stream.rstCode})`)));

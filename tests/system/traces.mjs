@@ -94,9 +94,19 @@ function network(instance) {
         .map((entry) => `interface ${entry.ifname}`);
     const routes = JSON.parse(tool('ip', '-j', 'route', 'show', 'table', 'all') || '[]')
         .filter(({ dst }) => dst?.startsWith(prefix)).map(({ dst, dev }) => `route ${dst} over ${dev}`);
+    const fences = JSON.parse(tool('ip', '-j', 'rule') || '[]').filter(({ src }) => src?.startsWith(prefix))
+        .map(({ priority, src }) => `routing rule ${priority} from ${src}`);
     const rules = tool('nft', 'list', 'ruleset').split('\n').filter((line) => line.includes(prefix) || line.includes(instance.cgroup))
         .map((line) => `nft ${line.trim()}`);
-    return [...found, ...routes, ...rules];
+    return [...found, ...routes, ...fences, ...rules];
+}
+
+// What is the instance's own in the host's network: tables by what they say, routing rules by the subnet.
+function removeNetwork(instance) {
+    for (const [, table] of tool('nft', 'list', 'tables').matchAll(/^table inet (\S+)$/gm))
+        if (tool('nft', 'list', 'table', 'inet', table).includes(instance.subnet)) tool('nft', 'delete', 'table', 'inet', table);
+    for (const { priority, src, srclen } of JSON.parse(tool('ip', '-j', 'rule') || '[]'))
+        if (`${src}/${srclen}` === instance.subnet) tool('ip', 'rule', 'del', 'priority', String(priority), 'from', instance.subnet);
 }
 
 function files(instance, id) {
@@ -132,6 +142,7 @@ export async function removeTraces(instance) {
         }
         await new Promise((resolve) => setTimeout(resolve, 20));
     }
+    removeNetwork(instance);
     for (const line of mounts(instance).filter((text) => text.includes(link('/proc/self/ns/mnt'))).reverse())
         tool('umount', '-l', line.split(' ')[7]);
     for (const folder of cgroupRoots(instance).flatMap(below).sort((a, b) => b.length - a.length)) {

@@ -9,6 +9,7 @@
 #include "supervisor/fence.h"
 #include "supervisor/link.h"
 #include "supervisor/nft-events.h"
+#include "supervisor/nft-guard.h"
 #include "supervisor/nft.h"
 
 #include "base/cleanup.h"
@@ -39,6 +40,7 @@ struct helper {
     json_t *unlinked;  /* ids whose links are to be deleted */
     bool committed;    /* the table is ours to keep */
     bool broken;       /* it could not be made; tried again */
+    bool unguarded;    /* the kernel can have no guard */
 };
 
 static struct helper *helper_of(struct request *request)
@@ -76,8 +78,21 @@ static void put_fence(struct helper *helper)
         log_warning("%s: nothing holds sandboxes while the ruleset is flushed", err.message);
 }
 
+/* A kernel without owned tables says so once. */
+static void put_guard(struct helper *helper)
+{
+    struct error err = ERROR_NONE;
+
+    if (helper->unguarded || nft_guard_make(&helper->table, helper->sandboxes, &err) == 0)
+        return;
+    helper->unguarded = true;
+    log_warning("%s: nothing keeps sandboxes from the host while the ruleset is flushed",
+                err.message);
+}
+
 static int rebuild(struct helper *helper, struct error *err)
 {
+    put_guard(helper);
     int r = nft_table_replace(&helper->table, helper->sandboxes, err);
 
     helper->broken = r < 0;
@@ -188,8 +203,9 @@ static int op_hello(struct request *request, void *params, struct error *err)
     (void)err;
     snprintf(helper->table_name, sizeof(helper->table_name), "%s", hello->table);
     snprintf(helper->subnet, sizeof(helper->subnet), "%s", hello->subnet);
-    helper->table =
-        (struct nft_table){helper->table_name, helper->subnet, (unsigned int)hello->prefix};
+    helper->table = (struct nft_table){.name = helper->table_name,
+                                       .subnet = helper->subnet,
+                                       .prefix = (unsigned int)hello->prefix};
     nft_events_watch(&helper->events, helper->table_name);
     request_reply(request, NULL, NULL, 0);
     return 0;

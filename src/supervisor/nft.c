@@ -20,6 +20,7 @@
 #include "supervisor/nft.h"
 
 #include "supervisor/fence.h"
+#include "supervisor/nft-guard.h"
 
 #include "base/cleanup.h"
 #include "base/special.h"
@@ -47,24 +48,30 @@ static struct nft_ctx *open_context(void)
     return context;
 }
 
+int nft_run_text(const char *text, struct error *err)
+{
+    struct nft_ctx *context = open_context();
+    char reason[200];
+
+    if (!context)
+        return error_oom(err);
+    if (nft_run_cmd_from_buffer(context, text) == 0)
+        return 0;
+    snprintf(reason, sizeof(reason), "%s", nft_ctx_get_error_buffer(context));
+    reason[strcspn(reason, "\n")] = '\0';
+    return error_set(err, EIO, "nftables: %s", reason);
+}
+
 /* `ret_output`: what a list command printed; NULL: nothing is expected. */
 static int run(json_t *commands, json_t **ret_output, struct error *err)
 {
     cleanup_json json_t *document = json_pack("{s:o}", "nftables", commands);
     cleanup_free char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-    struct nft_ctx *context = text ? open_context() : NULL;
-    char reason[200];
 
-    if (!context)
-        return error_oom(err);
-    if (nft_run_cmd_from_buffer(context, text) != 0) {
-        snprintf(reason, sizeof(reason), "%s", nft_ctx_get_error_buffer(context));
-        reason[strcspn(reason, "\n")] = '\0';
-        return error_set(err, EIO, "nftables: %s", reason);
-    }
-    if (ret_output)
-        *ret_output = json_loads(nft_ctx_get_output_buffer(context), 0, NULL);
-    return 0;
+    int r = text ? nft_run_text(text, err) : error_oom(err);
+    if (r == 0 && ret_output)
+        *ret_output = json_loads(nft_ctx_get_output_buffer(open_context()), 0, NULL);
+    return r;
 }
 
 static json_t *base_chain(const char *table, const char *name, const char *type, const char *hook,
@@ -388,6 +395,8 @@ static void add_sandbox(json_t *commands, const struct nft_table *table, const c
             json_pack("{s:[s]}", "elem", names->link));
     map_link(&rules, "egress", names->rules);
     map_link(&rules, "host", names->host);
+    if (table->guarded)
+        nft_guard_link(commands, table, "add", names->link);
 }
 
 static json_t *lookup(const char *map)
@@ -499,6 +508,8 @@ int nft_sandbox_remove(const struct nft_table *table, const char *id, struct err
     unmap_link(commands, table->name, "egress", names.link, names.rules);
     unmap_link(commands, table->name, "host", names.link, names.host);
     unmap_link(commands, table->name, "links", names.link, NULL);
+    if (table->guarded)
+        nft_guard_link(commands, table, "delete", names.link);
     command(commands, "delete", "chain", table->name, names.rules, NULL);
     command(commands, "delete", "chain", table->name, names.host, NULL);
     command(commands, "delete", "set", table->name, names.any, NULL);

@@ -11,16 +11,21 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct nft_table {
     const char *name;
     const char *subnet; /* address of the network that is masqueraded */
     unsigned int prefix;
+    bool guarded; /* nft-guard.h: there is a guard, which is to know the links */
 };
 
 /* Replaces the whole table, in one transaction; `sandboxes`: by id. */
 int nft_table_replace(const struct nft_table *table, json_t *sandboxes, struct error *err);
+/* Runs nft(8) commands, in one transaction. */
+int nft_run_text(const char *text, struct error *err);
+
 /* Deletes the table; absent is as good. */
 int nft_table_remove(const char *name, struct error *err);
 

@@ -214,6 +214,21 @@ export const holds = [
         test: ['egress-net', '^while the ruleset is flushed'],
     },
     {
+        name: 'without a table the host is not reached',
+        edits: [['src/supervisor/net-helper.c', 'if (helper->unguarded || nft_guard_make(&helper->table, helper->sandboxes, &err) == 0)', 'if (!helper->unguarded)']],
+        test: ['egress-net', '^while the ruleset is flushed'],
+    },
+    {
+        name: 'no IPv6 gets out where somebody turns it on',
+        edits: [['src/supervisor/nft.c', 'reject_rule(rules, name, json_pack("[o]", match("==", meta("nfproto"), json_string("ipv6"))));', '(void)0;']],
+        test: ['egress-net', '^IPv6'],
+    },
+    {
+        name: 'the links have no IPv6',
+        edits: [['src/supervisor/link.c', 'file_write_existing(AT_FDCWD, path, "1", err)', 'file_write_existing(AT_FDCWD, path, "0", err)']],
+        test: ['egress-net', '^IPv6'],
+    },
+    {
         name: 'no answer of a name server leads inside',
         edits: [['src/resolver/packet.c', 'return !special_overlaps(ntohl(address), 32);', 'return true;']],
         test: ['egress-net', '^names that lead inside'],

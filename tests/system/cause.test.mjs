@@ -214,20 +214,6 @@ test('the dev server tells its cause in the same words', async () => {
 
 // ---- sandboxes
 
-// The pid on the host of a sandbox's init.
-function initOf(sandbox) {
-    const found = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {
-        try {
-            return fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(sandbox)
-                && /^NSpid:\s.*\b1$/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-        } catch {
-            return false;
-        }
-    });
-    assert.ok(found, `the init of ${sandbox}`);
-    return Number(found);
-}
-
 const cause = ({ state, cause, cause_text, cause_detail }) => ({ state, cause, cause_text, cause_detail });
 const shown = async (sandbox) => cause(await daemon.ok('GET', `/v1/sandboxes/${sandbox}`));
 const end = (sandbox) => until('its end is told', async () => {
@@ -263,7 +249,7 @@ test('a sandbox that was stopped, with what ran in it', async () => {
 
 test('a sandbox whose init was killed from the host', async () => {
     const { id: sandbox, stream } = await busy();
-    process.kill(initOf(sandbox), 'SIGKILL');
+    process.kill(daemon.initOf(sandbox), 'SIGKILL');
     assert.deepEqual(await end(sandbox), {
         state: 'stopped', cause: 'signal', cause_text: 'its first process was killed by SIGKILL from the host',
         cause_detail: { signal: 'SIGKILL', sender: 'host' },
@@ -282,7 +268,7 @@ test('a sandbox whose init was killed for memory; what was killed before does no
             dd if=/dev/zero of=/tmp/fill bs=1M count=80 2>/dev/null; echo up; read line; exec node -e "${HOG}"`], stdin: true,
     });
     await hog.outputs(/up/);
-    fs.writeFileSync(`/proc/${initOf(sandbox)}/oom_score_adj`, '1000');
+    fs.writeFileSync(`/proc/${daemon.initOf(sandbox)}/oom_score_adj`, '1000');
     hog.send('go\n');
     await assert.rejects(hog.ended, (error) =>
         error.code === 'sandbox_ended' && /out of memory \(peak \d+ MiB of 192 MiB\)/.test(error.message));
@@ -293,7 +279,7 @@ test('a sandbox whose init was killed for memory; what was killed before does no
 
     await daemon.ok('POST', `/v1/sandboxes/${sandbox}/start`);
     assert.equal((await daemon.exec(sandbox, ['node', '-e', HOG])).cause, 'oom');
-    process.kill(initOf(sandbox), 'SIGKILL');
+    process.kill(daemon.initOf(sandbox), 'SIGKILL');
     assert.equal((await end(sandbox)).cause, 'signal');
     await daemon.remove(sandbox);
 });
@@ -301,7 +287,7 @@ test('a sandbox whose init was killed for memory; what was killed before does no
 test('an end that the daemon did not see is not made up; a cause survives the daemon', async () => {
     const [seen, unseen, stopped] = [await busy(), await busy(), await busy()];
     await daemon.ok('POST', `/v1/sandboxes/${stopped.id}/stop`);
-    const init = initOf(unseen.id);
+    const init = daemon.initOf(unseen.id);
     await daemon.killDaemon();
     process.kill(init, 'SIGKILL');
     await until('the init is gone', () => !fs.existsSync(`/proc/${init}`) || /^State:\sZ/m.test(fs.readFileSync(`/proc/${init}/status`, 'utf8')));
@@ -314,7 +300,7 @@ test('an end that the daemon did not see is not made up; a cause survives the da
     assert.equal((await shown(stopped.id)).cause, 'request');
 
     assert.equal((await shown(seen.id)).state, 'running');
-    process.kill(initOf(seen.id), 'SIGKILL');
+    process.kill(daemon.initOf(seen.id), 'SIGKILL');
     const adopted = await end(seen.id);
     assert.equal(adopted.cause, 'lost');
     assert.match(adopted.cause_text, /how is not known/);

@@ -14,6 +14,8 @@ const PUBLIC = ['203.0.113.10', '203.0.113.11', '198.51.100.10', '8.8.4.4'];
 // One address of each range that is not public.
 const INSIDE = ['10.99.0.1', '100.64.0.1', '169.254.169.254', '172.16.5.1', '192.0.0.9', '192.168.77.1', '198.18.0.1', '240.0.0.1'];
 const PORTS = ['80', '443', '5432'];
+// IPv6 of the machine, and of the world: public, unique local, documentation.
+const HOST6 = '2a00:1:2:3::2', GATEWAY6 = '2a00:1:2:3::1', OUTSIDE6 = ['2a00:4:5:6::1', 'fd00:7::1', '2001:db8:8::1'];
 
 const inside = (namespace, ...command) =>
     execFileSync('nsenter', [`--net=/run/netns/${namespace}`, ...command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -34,6 +36,10 @@ function makeNetwork() {
     ip('-n', machine, 'route', 'add', 'default', 'via', GATEWAY);
     ip('-n', world, 'addr', 'add', `${GATEWAY}/24`, 'dev', 'down0');
     ip('-n', world, 'link', 'set', 'down0', 'up');
+    ip('-n', machine, 'addr', 'add', `${HOST6}/64`, 'dev', 'up0', 'nodad');
+    ip('-n', machine, 'route', 'add', 'default', 'via', GATEWAY6);
+    ip('-n', world, 'addr', 'add', `${GATEWAY6}/64`, 'dev', 'down0', 'nodad');
+    for (const address of OUTSIDE6) ip('-n', world, 'addr', 'add', `${address}/128`, 'dev', 'lo', 'nodad');
     for (const address of [NAMES, ...PUBLIC, ...INSIDE.filter((one) => !one.startsWith('240'))])
         ip('-n', world, 'addr', 'add', `${address}/32`, 'dev', 'lo');
 }
@@ -46,7 +52,10 @@ async function startWorld() {
         if (said.asked) asked.push(said.asked);
         else waiting.shift()();
     });
-    await new Promise((resolve) => waiting.push(resolve));
+    await new Promise((resolve, reject) => {
+        waiting.push(resolve);
+        outside.once('exit', (code) => reject(new Error(`the world ended with ${code}`)));
+    });
 }
 
 const setZone = (zone) => {
@@ -58,7 +67,7 @@ before(async () => {
     makeNetwork();
     await startWorld();
     service = spawn('nsenter', [`--net=/run/netns/${machine}`, process.execPath, '-e',
-        `require('net').createServer((s) => { s.on('error', () => {}); s.end('service'); }).listen(${SERVICE}, '0.0.0.0', () => console.log('up'))`],
+        `require('net').createServer((s) => { s.on('error', () => {}); s.end('service'); }).listen(${SERVICE}, '::', () => console.log('up'))`],
     { stdio: ['ignore', 'pipe', 'inherit'] });
     await once(service.stdout, 'data');
     daemon = await Instance.start({ egress: { nameservers: NAMES } }, { netns: machine });
@@ -80,8 +89,8 @@ after(async () => {
 const PROBE = `
 import dgram from 'node:dgram'; import dns from 'node:dns/promises'; import net from 'node:net';
 const resolver = new dns.Resolver({ timeout: 8000, tries: 1 });
-const tcp = (host, port) => new Promise((resolve) => {
-    const socket = net.connect({ host, port, family: 4 });
+const tcp = (host, port, family = 4) => new Promise((resolve) => {
+    const socket = net.connect({ host, port, family });
     const end = (word) => { socket.destroy(); resolve(word); };
     socket.setTimeout(3000, () => end('ETIMEDOUT'));
     socket.on('error', (error) => end(error.code)); socket.once('data', (data) => end('reached ' + String(data).trim()));
@@ -94,7 +103,8 @@ const udp = (host, port) => new Promise((resolve) => {
     socket.connect(port, host, (error) => error ? end(error.code) : socket.send('x'));
 });
 const look = async (name, type = 'A') => { try { return (await resolver.resolve(name, type)).flat().join(' '); } catch (e) { return e.code; } };
-const does = { tcp, udp, look };
+const tcp6 = (host, port) => tcp(host, port, 6);
+const does = { tcp, tcp6, udp, look };
 console.log(JSON.stringify(await Promise.all(JSON.parse(process.argv[2]).map(([what, ...args]) => does[what](...args)))));
 `;
 
@@ -107,6 +117,9 @@ async function box(egress, options = {}) {
 const probe = async (id, ...what) => JSON.parse(await daemon.output(id, ['node', 'probe.mjs', JSON.stringify(what)]));
 // The kernel limits how often it tells a refusal, so that some are seen as silence.
 const refused = (word) => /^(EHOSTUNREACH|ENETUNREACH|ECONNREFUSED|ETIMEDOUT|EACCES|EPERM|EINVAL)$/.test(word);
+const addressOf = async (id) => (await daemon.output(id, ['node', '-p', 'require("os").networkInterfaces().eth0[0].address'])).trim();
+// The host's end of its link.
+const gatewayOf = async (id) => (await addressOf(id)).replace(/\d+$/, (last) => last - 1);
 const allow = (...rules) => ({ mode: 'allow', rules });
 const stats = (id) => daemon.ok('GET', `/v1/sandboxes/${id}/stats`);
 const change = (id, egress) => daemon.ok('PATCH', `/v1/sandboxes/${id}`, { body: { egress } });
@@ -116,15 +129,52 @@ test('restricted: public addresses and names, nothing else', async () => {
     const id = await box('restricted'), other = await box('restricted');
     assert.deepEqual(await probe(id, ['tcp', PUBLIC[0], 443], ['tcp', PUBLIC[3], 80], ['udp', PUBLIC[1], 9999], ['look', 'www.test'], ['tcp', 'www.test', 80]),
         [`reached ${PUBLIC[0]}:443`, `reached ${PUBLIC[3]}:80`, 'reached', PUBLIC[0], `reached ${PUBLIC[0]}:80`]);
-    const address = (await daemon.output(other, ['node', '-p', 'require("os").networkInterfaces().eth0[0].address'])).trim();
-    const own = (await daemon.output(id, ['node', '-p', 'require("os").networkInterfaces().eth0[0].address'])).trim();
-    const gateway = own.replace(/\d+$/, (last) => last - 1);
+    const address = await addressOf(other);
+    const gateway = await gatewayOf(id);
     const ports = [daemon.apiPort, daemon.proxyPort, SERVICE];
     assert.equal(inside(world, process.execPath, '-e', `require('net').connect(${SERVICE}, '${HOST}').pipe(process.stdout)`), 'service');
     const targets = [...INSIDE.flatMap((one) => [['tcp', one, 443], ['udp', one, 9999]]), ['tcp', address, 22], ['udp', address, 22],
         ...[HOST, gateway].flatMap((one) => ports.map((port) => ['tcp', one, port]))];
     for (const [i, word] of (await probe(id, ...targets)).entries())
         assert.ok(refused(word), `${targets[i]}: ${word}`);
+});
+
+// Addresses, a route, forwarding and a way back, as a careless admin might set them up; and neighbours, since the rules
+// refuse neighbour discovery as well.
+function turnOn6(id) {
+    const box = ['nsenter', `--net=/proc/${daemon.initOf(id)}/ns/net`], host = ['nsenter', `--net=/run/netns/${machine}`];
+    const both = (inBox, onHost) => { execFileSync(...split([...box, ...inBox])); execFileSync(...split([...host, ...onHost])); };
+    const on = (link) => ['sh', '-c', `echo 0 >/proc/sys/net/ipv6/conf/${link}/disable_ipv6`];
+    both(on('eth0'), on(`ac${id}`));
+    both(['ip', 'addr', 'add', 'fd00:9::2/64', 'dev', 'eth0', 'nodad'], ['ip', 'addr', 'add', 'fd00:9::1/64', 'dev', `ac${id}`, 'nodad']);
+    both(['ip', 'route', 'add', 'default', 'via', 'fd00:9::1'], ['sh', '-c', 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding']);
+    const mac = (address, ...command) => JSON.parse(execFileSync(...split([...command, 'ip', '-j', 'link', 'show', 'dev', address])))[0].address;
+    const neighbour = (address, lladdr, dev) => ['ip', 'neigh', 'replace', address, 'lladdr', lladdr, 'dev', dev, 'nud', 'permanent'];
+    for (const [near, far] of [['fd00:9::2', 'fd00:9::1'], [linkLocalIn(id), linkLocal(id)]])
+        both(neighbour(far, mac(`ac${id}`, ...host), 'eth0'), neighbour(near, mac('eth0', ...box), `ac${id}`));
+    ip('-n', world, 'route', 'add', 'fd00:9::/64', 'via', HOST6);
+}
+
+const split = ([file, ...args]) => [file, args];
+const linkLocalOf = (namespace, dev) => JSON.parse(execFileSync('nsenter', [`--net=${namespace}`, 'ip', '-j', '-6', 'addr', 'show', 'dev', dev]))[0]
+    .addr_info.find(({ scope }) => scope === 'link').local;
+const linkLocal = (id) => linkLocalOf(`/run/netns/${machine}`, `ac${id}`);
+const linkLocalIn = (id) => linkLocalOf(`/proc/${daemon.initOf(id)}/ns/net`, 'eth0');
+
+test('IPv6: a sandbox has none, and gets nowhere by it where somebody turns it on', async () => {
+    const id = await box('restricted');
+    assert.equal(inside(machine, process.execPath, '-e', `require('net').connect(${SERVICE}, '${HOST6}').pipe(process.stdout)`), 'service');
+    assert.match(inside(machine, process.execPath, '-e', `require('net').connect(443, '${OUTSIDE6[0]}')
+        .once('data', (data) => process.stdout.write(data, () => process.exit()))`), /:443/);
+    const targets = [...OUTSIDE6, HOST6, GATEWAY6].flatMap((one) => [['tcp6', one, 443], ['tcp6', one, SERVICE]]);
+    assert.equal(await daemon.output(id, 'grep -v " lo$" /proc/net/if_inet6 | grep -v "^fe80"; true'), '');
+    assert.equal(inside(machine, 'ip', '-6', 'addr', 'show', 'dev', `ac${id}`), '');
+    for (const [i, word] of (await probe(id, ...targets)).entries()) assert.ok(refused(word), `${targets[i]}: ${word}`);
+    turnOn6(id);
+    const refusedBefore = (await stats(id)).egress_refused_packets;
+    const more = [...targets, ['tcp6', 'fd00:9::1', SERVICE], ['tcp6', `${linkLocal(id)}%eth0`, SERVICE]];
+    for (const [i, word] of (await probe(id, ...more)).entries()) assert.ok(refused(word), `${more[i]} with IPv6 turned on: ${word}`);
+    assert.ok((await stats(id)).egress_refused_packets > refusedBefore, 'it was the rules that refused');
 });
 
 test('allow: what a name leads to, on its ports, until the answer is old; nothing by address alone', async () => {
@@ -241,13 +291,14 @@ test('a flushed ruleset is put back, addresses that were found with it', async (
 test('while the ruleset is flushed and nobody puts it back, nothing is let out', async () => {
     const id = await box('restricted');
     assert.deepEqual(await probe(id, ['tcp', PUBLIC[1], 80]), [`reached ${PUBLIC[1]}:80`]);
-    const helper = daemon.helper();
+    const helper = daemon.helper(), gateway = await gatewayOf(id);
     process.kill(helper, 'SIGSTOP');
     try {
         inside(machine, 'nft', 'flush', 'ruleset');
         // Without masquerade nobody answers a sandbox anyhow: the world is told the way back.
         ip('-n', world, 'route', 'add', daemon.subnet, 'via', HOST);
-        const targets = [PUBLIC[1], ...INSIDE.slice(0, -1)].flatMap((one) => [['tcp', one, 80], ['udp', one, 9999]]);
+        const targets = [...[PUBLIC[1], ...INSIDE.slice(0, -1)].flatMap((one) => [['tcp', one, 80], ['udp', one, 9999]]),
+            ['tcp', HOST, SERVICE], ['tcp', gateway, SERVICE]];
         for (const [i, word] of (await probe(id, ...targets)).entries()) assert.ok(refused(word), `${targets[i]}: ${word}`);
     } finally {
         process.kill(helper, 'SIGCONT');

@@ -153,21 +153,8 @@ test('the init can be neither read, written, traced, nor executed again (CVE-201
     assert.match(await outside(['open', '/proc/self/mem', 0]), /^ok/, 'what is not the init\'s');
 });
 
-function initOf(box) {
-    const found = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {
-        try {
-            return fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(box)
-                && /^NSpid:.*\t1$/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-        } catch {
-            return false;
-        }
-    });
-    assert.ok(found, `no init of ${box}`);
-    return Number(found);
-}
-
 test('the init runs from sealed memory, and the host\'s file is as it was', async () => {
-    const pid = initOf(id);
+    const pid = daemon.initOf(id);
     assert.match(fs.readlinkSync(`/proc/${pid}/exe`), /^\/memfd:auracode-init \(deleted\)$/);
     const F_GET_SEALS = 1034, SEAL_SHRINK_GROW_WRITE = 15;
     const seals = await run('python3', ['-c', `import fcntl; print(fcntl.fcntl(open("/proc/${pid}/exe"), ${F_GET_SEALS}))`]);
@@ -322,7 +309,7 @@ for (const name of ['../up', 'a/../../b', '/absolute', 'with space', '.', '..', 
     });
 
 test('each start has a cgroup leaf that nothing was in before', async () => {
-    const leafOf = (box) => fs.readFileSync(`/proc/${initOf(box)}/cgroup`, 'utf8').split('\n').find((line) => line.startsWith('0::')).split('/').at(-1);
+    const leafOf = (box) => fs.readFileSync(`/proc/${daemon.initOf(box)}/cgroup`, 'utf8').split('\n').find((line) => line.startsWith('0::')).split('/').at(-1);
     const { id: box } = await daemon.create({ egress: 'none' });
     const seen = [leafOf(box)];
     for (let i = 0; i < 2; i++) {

@@ -220,6 +220,20 @@ export class Instance {
         return found && Number(found);
     }
 
+    // The pid on the host of a sandbox's init.
+    initOf(sandbox) {
+        const found = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {
+            try {
+                return fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(sandbox)
+                    && /^NSpid:\s.*\b1$/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+            } catch {
+                return false;
+            }
+        });
+        assert.ok(found, `the init of ${sandbox}`);
+        return Number(found);
+    }
+
     // Its table of nftables.
     get table() {
         return this.cgroup.replace(/[-.]/g, '_');

@@ -56,11 +56,11 @@ const echoes = Object.values(os.networkInterfaces()).flat().filter(({ family }) 
     return new Promise((resolve) => echo.bind(9999, own.address, resolve));
 });
 // Tells the address that it was reached at, then echoes.
-const services = ports.map((port) => net.createServer((socket) => {
+const services = ports.flatMap((port) => ['0.0.0.0', '::'].map((host) => net.createServer((socket) => {
     socket.on('error', () => {});
     socket.write(`${socket.localAddress}:${socket.localPort}\n`);
     socket.pipe(socket);
-}).listen(Number(port), '0.0.0.0'));
+}).listen({ port: Number(port), host, ipv6Only: true })));
 
 await Promise.all([
     new Promise((resolve) => udp.bind(53, address, resolve)), new Promise((resolve) => tcp.listen(53, address, resolve)),

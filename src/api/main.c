@@ -141,6 +141,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     log_info("stopping");
     sd_event_add_time_relative(api->event, NULL, CLOCK_MONOTONIC, GRACE_US, 1000, on_grace_over,
                                NULL);
+    supervisor_leave(api->supervisor);
     http_quiesce(api->http, on_idle);
     return 0;
 }

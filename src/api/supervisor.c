@@ -253,6 +253,23 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
         ask_certificates(rpc->userdata);
 }
 
+static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)userdata;
+    (void)fds;
+    if (!result && err->err != ECONNRESET)
+        log_debug("no successor before the end: %s", err->message);
+}
+
+void supervisor_leave(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (supervisor->ready &&
+        rpc_call(&supervisor->rpc, "program.leave", NULL, NULL, 0, on_leave, NULL, NULL, &err) < 0)
+        log_debug("no successor before the end: %s", err.message);
+}
+
 static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct supervisor *supervisor = userdata;
@@ -269,6 +286,8 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     supervisor->lost_ms = 0;
     log_info("connected to the supervisor");
     send_waiting(supervisor);
+    if (supervisor->api->stopping)
+        supervisor_leave(supervisor);
 }
 
 static json_t *hello_params(const struct supervisor *supervisor, bool with_listeners)

@@ -22,6 +22,9 @@ int supervisor_open(struct api *api, int control, const struct listener_fd *list
                     size_t n_listeners, struct error *err);
 void supervisor_close(struct supervisor *supervisor);
 
+/* Asks for a successor: this program accepts no more. Once it is connected, if it is not yet. */
+void supervisor_leave(struct supervisor *supervisor);
+
 bool supervisor_ready(const struct supervisor *supervisor);
 
 /* `params` is stolen; NULL means out of memory, which the callback is told. `reply` is called

@@ -33,7 +33,7 @@
  * op               who        fields -> answer
  * hello            api proxy  protocol?, pid?, listeners? (names of the listening sockets that come
  *                             with it by SCM_RIGHTS, when reconnecting) -> {"version","protocol"}
- * program.leave    proxy      -> {}: the asker accepts no more connections and finishes what it has
+ * program.leave    api proxy  -> {}: the asker accepts no more connections and finishes what it has
  *                             begun; its successor is started at once. "program_leaving" while an
  *                             earlier one has not ended
  * sandbox.create   api        template, name?, env?, labels?, limits?, egress?, policy?, owner?

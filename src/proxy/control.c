@@ -71,6 +71,21 @@ static void ask_certificates(struct control *control)
         log_warning("asking for the certificates: %s", err.message);
 }
 
+static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)userdata;
+    (void)fds;
+    if (!result && err->err != ECONNRESET)
+        log_info("no successor before the end: %s", err->message);
+}
+
+static void ask_successor(struct control *control)
+{
+    if (control->up)
+        rpc_call(&control->supervisor, "program.leave", NULL, NULL, 0, on_leave, control, NULL,
+                 NULL);
+}
+
 static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct control *control = userdata;
@@ -86,6 +101,8 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     control->up = true;
     control->gone_since = 0;
     links_ask_all(control);
+    if (control->ending)
+        ask_successor(control);
 }
 
 static void on_event(struct rpc *rpc, const char *name, json_t *event)
@@ -206,14 +223,6 @@ static void read_asked(struct control *control)
     }
 }
 
-static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
-{
-    (void)userdata;
-    (void)fds;
-    if (!result && err->err != ECONNRESET)
-        log_info("no successor before the end: %s", err->message);
-}
-
 /* What has begun is finished while the successor serves, sandboxes' news and sockets included. */
 static void begin_end(struct control *control)
 {
@@ -228,9 +237,7 @@ static void begin_end(struct control *control)
     atomic_store(&proxy->draining, true);
     for (unsigned int i = 0; i < proxy->n_workers; i++)
         worker_wake(&proxy->workers[i]);
-    if (control->up)
-        rpc_call(&control->supervisor, "program.leave", NULL, NULL, 0, on_leave, control, NULL,
-                 NULL);
+    ask_successor(control);
 }
 
 static bool has_ended(const struct control *control)

@@ -3,8 +3,8 @@
  * Theory of operation. It reads its configuration, takes the lock of its state directory (a POSIX
  * record lock, which a forked worker does not inherit), opens its folders, finds the cgroup
  * hierarchies, adopts the sandboxes that run, starts or keeps auracode-api and auracode-proxy, and
- * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGKILL leaves
- * all of them running for the next supervisor. */
+ * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGUSR1, which
+ * systemd sends for a restart, and SIGKILL leave all of them running for the next supervisor. */
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
@@ -32,6 +32,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -240,6 +241,21 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
     return 0;
 }
 
+/* All that matters is on disk and in the kernel at any moment, or SIGKILL would lose it. */
+static int on_leave_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                           void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    (void)source;
+    (void)info;
+    if (supervisor->stopping)
+        return 0;
+    log_notice("restarting: sandboxes and programs go on");
+    sd_notify(0, "STOPPING=1");
+    _exit(EXIT_SUCCESS);
+}
+
 /* ---- life
  * ------------------------------------------------------------------------------------------------
  */
@@ -302,6 +318,7 @@ static int open_loop(struct supervisor *supervisor, struct error *err)
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);
     sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGUSR1);
     for (size_t i = 0; i < ELEMENTS(stop_signals); i++)
         sigaddset(&blocked, stop_signals[i]);
     sigprocmask(SIG_BLOCK, &blocked, NULL);
@@ -312,6 +329,8 @@ static int open_loop(struct supervisor *supervisor, struct error *err)
                                 supervisor);
     if (r >= 0)
         r = sd_event_add_signal(supervisor->event, NULL, SIGHUP, on_reload_signal, supervisor);
+    if (r >= 0)
+        r = sd_event_add_signal(supervisor->event, NULL, SIGUSR1, on_leave_signal, supervisor);
     if (r >= 0)
         r = sd_event_set_watchdog(supervisor->event, 1);
     return r < 0 ? error_sys(err, r, "event loop") : 0;

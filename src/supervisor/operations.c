@@ -528,7 +528,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 /* clang-format off */
 const struct server_op operations[] = {
     {"hello", ALL, STATE_NEW, FIELDS(hello_fields), IPC_FDS_MAX, op_hello},
-    {"program.leave", ROLE_PROXY, STATE_READY, NULL, 0, 0, op_leave},
+    {"program.leave", BOTH, STATE_READY, NULL, 0, 0, op_leave},
     {"sandbox.create", ROLE_API, STATE_READY, FIELDS(sandbox_spec_fields), 0, op_create},
     {"sandbox.get", BOTH, LISTED, FIELDS(id_fields), 0, op_get},
     {"sandbox.list", ROLE_API, STATE_READY, FIELDS(list_fields), 0, op_list},

@@ -4,6 +4,7 @@
 #include "supervisor/program.h"
 
 #define LISTENERS_MAX 3
+#define MADE_OF_SIZE  128
 
 struct program {
     struct supervisor *supervisor;
@@ -18,8 +19,10 @@ struct program {
     int pidfd;
     int leaving_pidfd; /* one that finishes what it has begun while its successor serves; -1: none
                         */
+    char made_of[MADE_OF_SIZE]; /* what it was started from; "" if that is not known */
+    bool outdated;              /* kept, and not what would be started today */
     int64_t started_ms, backoff_ms;
-    sd_event_source *exit_source, *restart_source, *leaving_source;
+    sd_event_source *exit_source, *restart_source, *leaving_source, *outdated_source;
 };
 
 struct passed {
@@ -33,6 +36,18 @@ void program_pass(struct passed *passed, int fd, const char *name);
 
 /* program-run.c, in the new process: enters the jail, becomes the user, executes. */
 _Noreturn void program_run(const struct program *program, struct passed *passed);
+
+/* program-keep.c. Names the executable, by its inode and time, and the configuration. */
+void program_made_of(const struct program *program, char ret_text[MADE_OF_SIZE]);
+int programs_save(struct supervisor *supervisor, struct error *err);
+/* Goes on with the one that an earlier supervisor had started, which `file` (programs.json) names;
+ * false: it is gone. */
+bool program_keep(struct program *program, const json_t *file);
+/* One that was kept has handed back its listeners: it may be replaced now. */
+void program_settle(struct program *program);
+
+/* program.c. */
+int program_watch(struct program *program, struct error *err);
 
 /* program-listeners.c. Opens those that are configured and not there yet. */
 int program_listeners_open(struct program *program, struct error *err);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -48,6 +49,8 @@ static int listen_tcp(const char *text, struct error *err)
     if (fd < 0)
         return error_sys(err, errno, "socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* an address may come later than we do, with the network */
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 1024) < 0)
         return error_sys(err, errno, "listen on %s", text);
     return TAKE_FD(fd);
@@ -167,8 +170,11 @@ int program_listener_take(struct program *program, size_t i, const char *name, s
         known = true;
         if (program->listeners[l] >= 0 || fds->fd[i] < 0)
             continue;
-        if (!is_listener(program, name, fds->fd[i]))
+        if (!is_listener(program, name, fds->fd[i])) {
+            if (program->outdated)
+                continue; /* where an earlier configuration had it */
             return error_set_field(err, field, "expected the socket that listens as `%s`", name);
+        }
         program->listeners[l] = ipc_fds_take(fds, i);
     }
     return known ? 0

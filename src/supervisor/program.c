@@ -1,5 +1,6 @@
-/* Theory of operation: see program.h. A kept program is watched by pidfd like one of our own. Its
- * successor, when it ends, gets the listening sockets that it handed back in its hello. */
+/* Theory of operation: see program.h. A program is watched by pidfd, also one that was kept
+ * (program-keep.c). Its successor, when it ends, gets the listening sockets that it handed back in
+ * its hello. */
 #include "supervisor/program-internal.h"
 
 #include "supervisor/client.h"
@@ -26,22 +27,6 @@
 #define BACKOFF_MAX_MS 5000
 
 static int start_program(struct program *program, struct error *err);
-
-static int save_programs(struct supervisor *supervisor, struct error *err)
-{
-    cleanup_json json_t *file = json_object();
-    uint64_t ticks;
-
-    for (int i = 0; file && i < PROGRAMS; i++) {
-        struct program *program = &supervisor->programs[i];
-        if (program->pidfd >= 0 && process_start_time(program->pid, &ticks) == 0)
-            json_object_set_new(
-                file, program->name,
-                json_pack("{s:i, s:I}", "pid", (int)program->pid, "start_time", (json_int_t)ticks));
-    }
-    return file ? file_write_json(supervisor->run_fd, "programs.json", file, 0600, err)
-                : error_oom(err);
-}
 
 static int make_config_fd(const struct program *program, struct error *err)
 {
@@ -90,6 +75,7 @@ static int on_program_exit(sd_event_source *source, int fd, uint32_t revents, vo
     (void)revents;
     waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
     program->exit_source = sd_event_source_disable_unref(program->exit_source);
+    program->outdated_source = sd_event_source_disable_unref(program->outdated_source);
     close_and_forget(&program->pidfd);
     if (program->supervisor->stopping)
         supervisor_check_stopped(program->supervisor);
@@ -112,7 +98,7 @@ static int on_leaving_exit(sd_event_source *source, int fd, uint32_t revents, vo
     return 0;
 }
 
-static int watch_program(struct program *program, struct error *err)
+int program_watch(struct program *program, struct error *err)
 {
     program->pidfd = pidfd_open(program->pid, 0);
     if (program->pidfd < 0)
@@ -168,29 +154,11 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "starting %s", program->name);
     }
     program->started_ms = now_monotonic_ms();
-    r = watch_program(program, err);
+    program_made_of(program, program->made_of);
+    r = program_watch(program, err);
     if (r == 0)
         r = client_add(program->supervisor, pair[0], program->role, err);
-    return r == 0 ? save_programs(program->supervisor, err) : r;
-}
-
-/* ---- keeping those of the last supervisor
- * -------------------------------------------------------- */
-
-static bool keep_program(struct program *program, const json_t *file)
-{
-    json_t *entry = json_object_get(file, program->name);
-    uint64_t ticks;
-
-    program->pid = (pid_t)json_integer_value(json_object_get(entry, "pid"));
-    if (program->pid <= 0 || process_start_time(program->pid, &ticks) < 0 ||
-        (json_int_t)ticks != json_integer_value(json_object_get(entry, "start_time")))
-        return false;
-    program->started_ms = now_monotonic_ms();
-    if (watch_program(program, NULL) < 0)
-        return false;
-    log_info("%s (pid %d) goes on", program->name, (int)program->pid);
-    return true;
+    return r == 0 ? programs_save(program->supervisor, err) : r;
 }
 
 static struct program *program_of_role(const struct supervisor *supervisor, unsigned int role)
@@ -219,6 +187,8 @@ int program_hello(struct supervisor *supervisor, unsigned int role, json_t *name
         if (r < 0)
             break;
     }
+    if (r == 0 && program)
+        program_settle(program);
     return r;
 }
 
@@ -229,6 +199,7 @@ int program_leave(struct supervisor *supervisor, unsigned int role, struct error
     if (!program || program->pidfd < 0 || program->leaving_pidfd >= 0 || supervisor->stopping)
         return error_set_code(err, EBUSY, "program_leaving", "another one is leaving");
     program->exit_source = sd_event_source_disable_unref(program->exit_source);
+    program->outdated_source = sd_event_source_disable_unref(program->outdated_source);
     program->leaving_pidfd = TAKE_FD(program->pidfd);
     int r = sd_event_add_io(supervisor->event, &program->leaving_source, program->leaving_pidfd,
                             EPOLLIN, on_leaving_exit, program);
@@ -319,7 +290,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         log_warning("nothing is counted: %s", problem.message);
     file_read_json(supervisor->run_fd, "programs.json", 4096, &file, NULL);
     for (int i = 0; r == 0 && i < PROGRAMS; i++)
-        if (!keep_program(&programs[i], file))
+        if (!program_keep(&programs[i], file))
             r = start_program(&programs[i], err);
     return r;
 }
@@ -350,6 +321,7 @@ void programs_free(struct supervisor *supervisor)
         sd_event_source_disable_unref(program->exit_source);
         sd_event_source_disable_unref(program->restart_source);
         sd_event_source_disable_unref(program->leaving_source);
+        sd_event_source_disable_unref(program->outdated_source);
         close_and_forget(&program->pidfd);
         close_and_forget(&program->leaving_pidfd);
         for (int l = 0; l < LISTENERS_MAX; l++)

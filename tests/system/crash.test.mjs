@@ -116,6 +116,40 @@ test('auracoded killed: preview and command go on without it, it adopts what run
     socket.close();
 });
 
+test('auracoded restarted: previews, commands and programs go on', async () => {
+    const before = daemon.programPids();
+    await daemon.restartDaemon();
+    await echo();
+    command.send('kept\n');
+    await command.outputs(/got kept/);
+    assert.deepEqual(daemon.programPids(), before);
+    assert.equal((await daemon.ok('GET', `/v1/sandboxes/${id}`)).state, 'running');
+    await newOnesWork();
+    command.endInput();
+    assert.equal((await command.ended).exit_code, 0);
+    socket.close();
+});
+
+test('restarted with another configuration, programs are replaced; nothing is refused and the preview\'s WebSocket goes on', async () => {
+    const before = daemon.programPids(), ask = () => daemon.preview(id), all = () => Object.values(daemon.programPids());
+    let asking = true;
+    const asked = (async () => { let n = 0; for (; asking; n++) assert.equal((await ask()).status, 200); return n; })();
+    daemon.writeConfig({ proxy: { frame_origins: 'https://chat.example' }, log: { level: 'info' } });
+    await daemon.restartDaemon();
+    await until('each program is another', () => Object.keys(before).every((name) => (daemon.programPids()[name] ?? before[name]) !== before[name]), 20000);
+    await until('the proxy has the new configuration', async () => /chat\.example/.test((await ask()).headers['content-security-policy']));
+    await echo();
+    asking = false;
+    assert.ok(await asked > 0);
+    assert.ok(all().every(alive));
+    socket.close();
+    await newOnesWork();
+    daemon.writeConfig({});
+    await daemon.restartDaemon();
+    await until('and back', async () => !/chat\.example/.test((await ask()).headers['content-security-policy']), 20000);
+    command.socket.terminate();
+});
+
 test('auracoded killed in the middle of creates and removes: all are finished or undone', async () => {
     const made = await Promise.all([...Array(4)].map(() => daemon.create({ egress: 'restricted' })));
     const during = [

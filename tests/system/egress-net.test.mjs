@@ -332,7 +332,7 @@ test('helper, resolver and auracoded killed: what is held stays held, and all of
     await until('addresses are open again', async () => (await probe(id, ['tcp', PUBLIC[0], 80]))[0] === `reached ${PUBLIC[0]}:80`);
     await holds('another auracoded');
     // It is no child of the new auracoded, and the sockets were its alone.
-    process.kill(JSON.parse(fs.readFileSync(path.join(daemon.runDir, 'programs.json')))['auracode-resolver'].pid, 'SIGKILL');
+    process.kill(daemon.programPids()['auracode-resolver'], 'SIGKILL');
     await until('a third resolver serves', async () => (await probe(open, ['look', 'www.test']))[0] === PUBLIC[0]);
     await change(id, 'restricted');
     assert.deepEqual(await probe(id, ['tcp', PUBLIC[2], 443]), [`reached ${PUBLIC[2]}:443`]);

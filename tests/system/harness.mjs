@@ -244,6 +244,20 @@ export class Instance {
         await this.#child.exited;
     }
 
+    // As systemd restarts it.
+    async restartDaemon() {
+        this.#child.kill('SIGUSR1');
+        await this.#child.exited;
+        assert.equal(this.#child.exitCode, 0, `auracoded ended with ${this.#child.exitCode}:\n${this.log}`);
+        await this.startDaemon();
+    }
+
+    // The pid of each program, whoever has started it.
+    programPids() {
+        const file = JSON.parse(fs.readFileSync(path.join(this.runDir, 'programs.json'), 'utf8'));
+        return Object.fromEntries(Object.entries(file).map(([name, { pid }]) => [name, pid]));
+    }
+
     // ---- clients
 
     // `body`: an object becomes JSON; a string, Buffer or stream goes as it is.

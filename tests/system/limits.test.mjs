@@ -212,8 +212,12 @@ test('an IO limit lies on the disk of the state directory, or is refused by name
         const lines = kernel(id, 'io.max') ?? `${kernel(id, 'blkio.throttle.read_bps_device')}\n${kernel(id, 'blkio.throttle.write_bps_device')}`;
         assert.match(lines, new RegExp(`${8 * MiB}`));
         assert.match(lines, new RegExp(`${4 * MiB}`));
+        const write = () => daemon.output(id, 'dd if=/dev/zero of=/app/much bs=1M count=12 oflag=direct 2>&1 | sed -n "s/.*, \\([0-9.e-]*\\) s,.*/\\1/p"', { timeout_ms: 60000 });
+        const slow = Number(await write());
+        assert.ok(slow > 2, `12 MiB at 4 MiB/s took ${slow} s`);
         await patch(id, { limits: { io_read_bps: 0, io_write_bps: 0 } });
         assert.doesNotMatch(kernel(id, 'io.max', 'blkio.throttle.read_bps_device') ?? '', new RegExp(`${8 * MiB}`));
+        assert.ok(Number(await write()) < slow, 'without the limit it is faster');
         await daemon.remove(id);
     } else {
         assert.match(answer.body.error.message, /limits\.io_read_bps/);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <libcgroup.h>
 #include <mntent.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -65,8 +66,8 @@ static const char *controller_name(const struct cgroup_tree *tree, enum controll
     return tree->v2[controller] ? controller_names[controller].v2 : controller_names[controller].v1;
 }
 
-/* Our own v2 group when systemd delegated one to us, else "". */
-static void delegated_group(char *ret_path, size_t size)
+/* Our own v2 group when it is a service's, else "". */
+static void own_group(char *ret_path, size_t size)
 {
     cleanup_file FILE *file = fopen("/proc/self/cgroup", "re");
     char line[512];
@@ -102,19 +103,73 @@ int cgroup_file(const struct cgroup_tree *tree, enum controller_kind controller,
     return r == 0 && access(ret_path, F_OK) < 0 ? -errno : r;
 }
 
-/* With the limits on v2, no process may stay in a group that hands controllers to children. */
-static int leave_inner_group(const struct cgroup_tree *tree, const char *own, struct error *err)
+/* The group that systemd has delegated to us: that of the unit beside ours that the environment
+ * names (contrib/systemd), or our own. */
+static int delegated_group(const struct cgroup_tree *tree, char *ret_path, size_t size,
+                           struct error *err)
 {
+    const char *unit = getenv("AURACODE_CGROUP_UNIT");
     char path[1024];
 
-    if (!own[0] || !tree->v2[CGROUP_MEMORY])
+    own_group(ret_path, size);
+    if (!unit || !*unit || !ret_path[0])
         return 0;
-    snprintf(path, sizeof(path), "%s/%ssupervisor", tree->v2_mount, own);
+    ret_path[strlen(ret_path) - 1] = '\0';
+    char *name = strrchr(ret_path, '/');
+    name = name ? name + 1 : ret_path;
+    snprintf(name, size - (size_t)(name - ret_path), "%.120s/", unit);
+    snprintf(path, sizeof(path), "%s/%s", tree->v2_mount, ret_path);
+    return access(path, F_OK) < 0
+               ? error_sys(err, errno, "the cgroup `%s` of AURACODE_CGROUP_UNIT", path)
+               : 0;
+}
+
+/* Writes each process of the group at `path` to `function`. */
+static int each_process(const char *path,
+                        int (*function)(const char *pid, const char *to, struct error *err),
+                        const char *to, struct error *err)
+{
+    cleanup_free char *pids = NULL;
+    char *rest;
+    int r = file_read(AT_FDCWD, path, 65536, &pids, NULL, err);
+
+    for (char *pid = r < 0 ? NULL : strtok_r(pids, "\n", &rest); r == 0 && pid;
+         pid = strtok_r(NULL, "\n", &rest))
+        r = function(pid, to, err);
+    return r;
+}
+
+static int move_process(const char *pid, const char *to, struct error *err)
+{
+    return file_write_existing(AT_FDCWD, to, pid, err);
+}
+
+static int end_process(const char *pid, const char *to, struct error *err)
+{
+    uint64_t number;
+
+    (void)to;
+    (void)err;
+    if (parse_u64(pid, 2, INT32_MAX, &number) == 0 && (pid_t)number != getpid())
+        kill((pid_t)number, SIGTERM);
+    return 0;
+}
+
+/* With the limits on v2, no process may stay in a group that hands controllers to children: neither
+ * we nor the process that the delegated unit consists of. */
+static int empty_inner_group(const struct cgroup_tree *tree, const char *group, struct error *err)
+{
+    char path[1024], leaf[1024];
+
+    if (!group[0] || !tree->v2[CGROUP_MEMORY])
+        return 0;
+    snprintf(path, sizeof(path), "%s/%ssupervisor", tree->v2_mount, group);
     int r = dir_make(AT_FDCWD, path, 0755, err);
     if (r < 0)
         return r;
-    snprintf(path, sizeof(path), "%s/%ssupervisor/cgroup.procs", tree->v2_mount, own);
-    return file_write_existing(AT_FDCWD, path, "0", err);
+    snprintf(path, sizeof(path), "%s/%scgroup.procs", tree->v2_mount, group);
+    snprintf(leaf, sizeof(leaf), "%s/%ssupervisor/cgroup.procs", tree->v2_mount, group);
+    return each_process(path, move_process, leaf, err);
 }
 
 int cgroup_tree_find(struct cgroup_tree *ret_tree, struct error *err)
@@ -158,14 +213,19 @@ int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, int state_f
                      struct error *err)
 {
     struct cgroup_tree tree;
-    char own[256], path[1024];
+    char group[256], path[1024];
 
     int r = cgroup_tree_find(&tree, err);
     if (r < 0)
         return r;
-    delegated_group(own, sizeof(own));
-    snprintf(tree.name, sizeof(tree.name), "%s%.63s", own, name);
-    r = leave_inner_group(&tree, own, err);
+    r = delegated_group(&tree, group, sizeof(group), err);
+    if (r < 0)
+        return r;
+    snprintf(tree.name, sizeof(tree.name), "%s%.63s", group, name);
+    if (getenv("AURACODE_CGROUP_UNIT"))
+        snprintf(tree.keeper, sizeof(tree.keeper), "%s%s", group,
+                 tree.v2[CGROUP_MEMORY] ? "supervisor/" : "");
+    r = empty_inner_group(&tree, group, err);
     if (r < 0)
         return r;
     r = cgroup_path(tree.v2_mount, &tree, "", "", path, sizeof(path));
@@ -327,6 +387,10 @@ void cgroup_tree_remove(const struct cgroup_tree *tree)
         cgroup_path(tree->mount[i], tree, "", "", path, sizeof(path));
         remove_group(path);
     }
+    if (!tree->keeper[0])
+        return;
+    snprintf(path, sizeof(path), "%s/%scgroup.procs", tree->v2_mount, tree->keeper);
+    each_process(path, end_process, NULL, NULL);
 }
 
 void cgroup_each(const struct cgroup_tree *tree, void (*each)(void *userdata, const char *id),

@@ -27,6 +27,7 @@ struct cgroup_tree {
     char mount[CGROUP_CONTROLLERS]
               [256];             /* mount point of each controller, "" where there is none */
     bool v2[CGROUP_CONTROLLERS]; /* that controller is on the v2 tree */
+    char keeper[320];            /* group of the process that keeps our unit's group, "": none */
     char io_device[24];          /* "MAJOR:MINOR" of the disk that IO limits mean, "": none */
 };
 

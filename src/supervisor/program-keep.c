@@ -1,8 +1,9 @@
-/* Theory of operation: programs.json in the run folder tells the next supervisor which programs run,
- * and what they were started from. One that goes on is watched like our own. If another executable
- * or configuration would be started today, it is asked to end as soon as it has handed back its
- * listening sockets, so that its successor refuses no connection; one that does not come to do that
- * is killed. The configuration is held as a digest: programs.json shall hold no secret. */
+/* Theory of operation: programs.json in the run folder tells the next supervisor which programs
+ * run, and what they were started from. One that goes on is watched like our own. If another
+ * executable or configuration would be started today, it is asked to end as soon as it has handed
+ * back its listening sockets, so that its successor refuses no connection; one that does not come
+ * to do that is killed. The configuration is held as a digest: programs.json shall hold no secret.
+ */
 #include "supervisor/program-internal.h"
 
 #include "supervisor/sandbox.h"
@@ -39,9 +40,9 @@ void program_made_of(const struct program *program, char ret_text[MADE_OF_SIZE])
 
     ret_text[0] = '\0';
     if (text && path && stat(path, &status) == 0)
-        snprintf(ret_text, MADE_OF_SIZE, "%jx:%ju:%jd.%09ld:%016" PRIx64,
-                 (uintmax_t)status.st_dev, (uintmax_t)status.st_ino,
-                 (intmax_t)status.st_mtim.tv_sec, status.st_mtim.tv_nsec, digest(text));
+        snprintf(ret_text, MADE_OF_SIZE, "%jx:%ju:%jd.%09ld:%016" PRIx64, (uintmax_t)status.st_dev,
+                 (uintmax_t)status.st_ino, (intmax_t)status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+                 digest(text));
 }
 
 int programs_save(struct supervisor *supervisor, struct error *err)

@@ -308,6 +308,8 @@ static int on_handover(sd_event_source *source, int fd, uint32_t revents, void *
     (void)fd;
     (void)revents;
     int r = rpc_dispatch(&handover->rpc);
+    if (r < 0) /* before its descriptor, of which a child that is being started may hold a copy */
+        handover->source = sd_event_source_disable_unref(handover->source);
     if (r < 0 && !handover->done)
         rpc_close(&handover->rpc); /* answers the call with an error */
     if (r < 0 || handover->done)

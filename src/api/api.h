@@ -18,6 +18,7 @@ struct db;
 struct jwt;
 struct supervisor;
 struct dev_waiters;
+struct event_hub;
 struct init_listener;
 struct room;
 struct question;
@@ -35,6 +36,7 @@ struct api {
     struct db *db;
     struct jwt *jwt;
     struct dev_waiters *dev_waiters;
+    struct event_hub *events;
     struct init_listener *listeners; /* init-events.c */
     unsigned int telling;
     struct room *rooms;         /* chat/room.c */

@@ -72,6 +72,9 @@ HANDLER(message_append);
 HANDLER(chat_session_socket);
 HANDLER(chat_socket);
 
+/* events/socket.c */
+HANDLER(event_socket);
+
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);
 

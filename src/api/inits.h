@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "base/rpc.h"
 
-#define INITS_MAX 512u
+#define INITS_MAX 2048u
 
 struct inits *inits_new(struct api *api);
 void inits_free(struct inits *inits);

@@ -4,6 +4,7 @@
 
 #include "api/db/db.h"
 #include "api/dev-wait.h"
+#include "api/events/hub.h"
 #include "api/ended.h"
 #include "api/http.h"
 #include "api/inits.h"
@@ -179,7 +180,8 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         return error_sys(err, errno, "getrandom");
     api->dev_waiters = dev_waiters_new(api);
     api->inits = inits_new(api);
-    if (!api->dev_waiters || !api->inits)
+    api->events = event_hub_new(api);
+    if (!api->dev_waiters || !api->inits || !api->events)
         return error_oom(err);
     r = db_open(api->event, api->config.database_url, (unsigned int)api->config.database_pool,
                 &api->db, err);
@@ -211,6 +213,7 @@ static void finish(struct api *api)
     if (api->http)
         http_run(api->http);
     http_free(api->http);
+    event_hub_free(api->events);
     db_close(api->db);
     jwt_free(api->jwt);
     tls_context_free(&api->tls);

@@ -2,6 +2,7 @@
 #include "api/route.h"
 
 #include "api/dev-schema.h"
+#include "api/events/event-schema.h"
 #include "api/exec-request.h"
 #include "api/exec-schema.h"
 #include "api/file-schema.h"
@@ -164,6 +165,11 @@ static const struct field chat_query[] = {
     {"acks", FIELD_BOOL, offsetof(struct chat_query, acks), 0, 0, false, NULL},
 };
 
+static const struct field event_query[] = {
+    {"sandbox", FIELD_SANDBOX_ID, offsetof(struct event_query, sandbox), 0, 0, false, NULL},
+    {"since", FIELD_INT, offsetof(struct event_query, since), 0, INT64_MAX, false, NULL},
+};
+
 static const struct field message_query[] = {
     {"since", FIELD_INT, offsetof(struct message_list_query, since), 0, INT64_MAX, false, NULL},
     {"before", FIELD_INT, offsetof(struct message_list_query, before), 1, INT64_MAX, false, NULL},
@@ -260,6 +266,9 @@ const struct route routes[] = {
      NO_FIELDS, chat_session_socket},
     {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query), NO_FIELDS,
      chat_socket},
+
+    {METHOD_GET, "/v1/events", SCOPE_READ, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(event_query),
+     NO_FIELDS, event_socket},
 
     {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
     {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},

@@ -3,6 +3,7 @@
  * connection puts the repeatable ones back in line with their first deadline. */
 #include "api/supervisor.h"
 
+#include "api/events/hub.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
 #include "base/fd.h"
@@ -248,9 +249,12 @@ static void ask_certificates(struct supervisor *supervisor)
 
 static void on_event(struct rpc *rpc, const char *name, json_t *event)
 {
-    (void)event;
+    struct supervisor *supervisor = rpc->userdata;
+
     if (str_equal(name, "tls.changed"))
-        ask_certificates(rpc->userdata);
+        ask_certificates(supervisor);
+    else if (str_equal(name, "sandbox.state"))
+        event_hub_sandbox(supervisor->api->events, json_object_get(event, "sandbox"));
 }
 
 static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
@@ -288,6 +292,8 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     send_waiting(supervisor);
     if (supervisor->api->stopping)
         supervisor_leave(supervisor);
+    else
+        event_hub_refresh(supervisor->api->events);
 }
 
 static json_t *hello_params(const struct supervisor *supervisor, bool with_listeners)

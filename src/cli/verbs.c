@@ -91,6 +91,10 @@ static const struct option_spec logs_options[] = {
     OPTION("source", 's', STRING, source, "SOURCE", "dev-server, or a process id"),
     OPTION("since", 0, STRING, since, "OFFSET", "from that byte of the log"),
 };
+static const struct option_spec events_options[] = {
+    OPTION("follow", 'f', FLAG, follow, NULL, "go on with what comes"),
+    OPTION("since", 0, STRING, since, "ID", "behind that event"),
+};
 static const struct option_spec cp_options[] = {
     OPTION("recursive", 'r', FLAG, recursive, NULL, "copy a folder with all in it"),
 };
@@ -137,6 +141,9 @@ const struct verb verbs[] = {
      ARGS(1, 1), .run = cmd_ps},
     {"logs", "print a sandbox's logs", "SANDBOX", TABLE(logs_options), "auracode logs -f shop",
      ARGS(1, 1), .run = cmd_logs},
+    {"events", "print what happened to sandboxes: states, dev servers, ports, ends of processes",
+     "[SANDBOX]", TABLE(events_options), "auracode events -f\nauracode events shop --json",
+     ARGS(0, 1), .run = cmd_events},
     {"cp", "copy files into and out of sandboxes", "FROM TO", TABLE(cp_options),
      "auracode cp index.html shop:src/index.html\nauracode cp -r shop:/app/dist ./dist", ARGS(2, 2),
      .run = cmd_cp},

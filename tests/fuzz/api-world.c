@@ -5,6 +5,7 @@
 
 #include "api/db/db.h"
 #include "api/dev-wait.h"
+#include "api/events/hub.h"
 #include "api/http.h"
 #include "api/inits.h"
 #include "api/jwt.h"
@@ -77,8 +78,9 @@ void api_world_open(void)
     ipc_init(&supervisor, fds[0]);
     api.dev_waiters = dev_waiters_new(&api);
     api.inits = inits_new(&api);
+    api.events = event_hub_new(&api);
     file = memfd_sealed("file", file_text, sizeof(file_text) - 1, &err);
-    if (!api.dev_waiters || !api.inits || file < 0 ||
+    if (!api.dev_waiters || !api.inits || !api.events || file < 0 ||
         db_open(api.event, api.config.database_url, 1, &api.db, &err) < 0 ||
         jwt_new(&api.config, &api.jwt, &err) < 0 || http_new(&api, &err) < 0 ||
         http_listen(api.http, listener.fd = listen_here(), true, &err) < 0 ||

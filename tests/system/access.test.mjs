@@ -122,10 +122,10 @@ test('without a token there is a page for people and JSON for programs, and the 
 });
 
 test('a wrong, expired, revoked or another sandbox\'s token is refused, wherever it stands', async () => {
-    const { token: brief } = await share(id, { expires_in_s: 1 });
     const { token: early } = await share();
     await revoke();
     ({ token } = await share());
+    const { token: brief } = await share(id, { expires_in_s: 1 });
     await until('the new one opens', async () => await status('/', { headers: { 'x-auracode-token': token } }) === 200);
     await until('the brief one has expired', async () => await status('/', { headers: { 'x-auracode-token': brief } }) === 403);
     const forged = token.slice(0, -64) + createHmac('sha256', '0'.repeat(64)).update(token.slice(0, -64)).digest('hex');
@@ -232,21 +232,22 @@ test('a revocation, the end of a token and a change of access close what is open
         response.on('error', () => {});
         await once(response, 'data');
         response.resume();
-        return Promise.all([new Promise((resolve) => ws.once('close', resolve)), new Promise((resolve) => response.once('close', resolve))]);
+        const closed = Promise.all([new Promise((resolve) => ws.once('close', resolve)), new Promise((resolve) => response.once('close', resolve))]);
+        return { closed }; // not awaited here
     };
-    let closed = await openBoth(id, { 'x-auracode-token': token });
+    let { closed } = await openBoth(id, { 'x-auracode-token': token });
     await revoke();
     await closed;
     assert.equal(await status('/', { headers: { 'x-auracode-token': token } }), 403);
 
     const { token: brief, expires_at: end } = await share(id, { expires_in_s: 2 });
-    closed = await openBoth(id, { 'x-auracode-token': brief });
+    ({ closed } = await openBoth(id, { 'x-auracode-token': brief }));
     await closed;
     assert.ok(Date.now() >= end - 50, 'not before its time');
 
     await setAccess('public');
     await until('it is public', async () => await status('/') === 200);
-    closed = await openBoth(id, {});
+    ({ closed } = await openBoth(id, {}));
     assert.equal((await setAccess('private')).access, 'private');
     await closed;
     assert.equal(await status('/'), 401);
@@ -324,7 +325,7 @@ test('the API says what it takes, and who may', async () => {
         assert.equal(code, 400);
         assert.match(message, new RegExp(field));
     }
-    assert.match((await daemon.refused('PATCH', `/v1/sandboxes/${id}`, { body: { access: 'secret' } })).message, /access.*public, private/);
+    assert.match((await daemon.refused('PATCH', `/v1/sandboxes/${id}`, { body: { access: 'secret' } })).message, /access.*"public", "private"/);
     assert.equal((await daemon.refused('POST', '/v1/sandboxes/aaaaaaaaaaaa/preview-tokens', { body: {} })).status, 404);
     const sandbox = await daemon.ok('GET', `/v1/sandboxes/${id}`);
     assert.equal(`${sandbox.access} ${sandbox.access_epoch}`, 'private undefined');
@@ -349,7 +350,7 @@ test('the command line shares, ends sharing and changes who may', async () => {
     await until('it is refused', async () => await status('/', { headers }) === 403);
     assert.match((await cli('set', id, '--access', 'private')).stdout, /access: private/);
     assert.match((await cli('help', 'share')).stdout, /--expires TIME/);
-    assert.match((await cli('set', id, '--access', 'nobody')).stderr, /public, private/);
+    assert.match((await cli('set', id, '--access', 'nobody')).stderr, /"public", "private"/);
 });
 
 test('key, epoch and access outlive the daemon and its programs', async () => {

@@ -10,7 +10,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { openBrowser } from './browser.mjs';
 import { Authority } from './certificates.mjs';
-import { Instance, once, run, until } from './harness.mjs';
+import { Instance, once, run, slow, until } from './harness.mjs';
 
 // Remembers and logs all that it was asked; the page talks over a WebSocket and shows what becomes of it.
 const SERVER = `
@@ -93,6 +93,13 @@ function socket(url, { of = id, secure = false, headers = {} } = {}) {
     return ws;
 }
 const refusedSocket = async (...args) => (await once(socket(...args), 'unexpected-response'))[1].statusCode;
+
+// What must happen soon, without anybody asking.
+function soon(what, promise) {
+    let timer;
+    const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not in time: ${what}`)), 10000 * slow); });
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
 
 // Everything that a dev server was told since it began, and what it has logged of it.
 async function told(of = id) {
@@ -215,7 +222,7 @@ test('over HTTP/2 it is the same', async () => {
     stream.on('error', () => {});
     const closed = new Promise((resolve) => stream.once('close', resolve));
     await revoke();
-    await closed;
+    await soon('what was open is closed', closed);
     assert.equal((await ask('/x', { cookie })).status, 403);
     session.destroy();
 });
@@ -237,19 +244,19 @@ test('a revocation, the end of a token and a change of access close what is open
     };
     let { closed } = await openBoth(id, { 'x-auracode-token': token });
     await revoke();
-    await closed;
+    await soon('what was open is closed', closed);
     assert.equal(await status('/', { headers: { 'x-auracode-token': token } }), 403);
 
     const { token: brief, expires_at: end } = await share(id, { expires_in_s: 2 });
     ({ closed } = await openBoth(id, { 'x-auracode-token': brief }));
-    await closed;
+    await soon('what was open is closed', closed);
     assert.ok(Date.now() >= end - 50, 'not before its time');
 
     await setAccess('public');
     await until('it is public', async () => await status('/') === 200);
     ({ closed } = await openBoth(id, {}));
     assert.equal((await setAccess('private')).access, 'private');
-    await closed;
+    await soon('what was open is closed', closed);
     assert.equal(await status('/'), 401);
     assert.equal(neighbour.readyState, WebSocket.OPEN);
     neighbour.terminate();

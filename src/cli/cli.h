@@ -79,8 +79,8 @@ int cli_egress_body(const struct options *options, json_t **ret_egress, struct e
 int cli_sandbox_body(const struct cli *cli, const char *template, json_t **ret_body,
                      struct error *err);
 
-/* One request for each of the sandboxes (`body` is stolen); goes on after a failure and ends with its
- * exit code. */
+/* One request for each of the sandboxes (`body` is stolen); goes on after a failure and ends with
+ * its exit code. */
 int cli_each(struct cli *cli, char **args, int n_args, const char *method, const char *suffix,
              json_t *body);
 

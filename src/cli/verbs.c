@@ -131,8 +131,9 @@ const struct verb verbs[] = {
      "auracode create node --memory 512MiB --egress none\n"
      "auracode create node --allow npm --allow '*.example.com:443'",
      ARGS(1, 1), .run = cmd_create},
-    {"set", "change limits, egress, access, name and labels of a sandbox, also while it runs", "SANDBOX",
-     TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1), .run = cmd_set},
+    {"set", "change limits, egress, access, name and labels of a sandbox, also while it runs",
+     "SANDBOX", TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1),
+     .run = cmd_set},
     {"start", "start stopped sandboxes", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_start},
     {"stop", "stop sandboxes, keeping their files", "SANDBOX...", TABLE(stop_options),
      .examples = NULL, ARGS(1, INT_MAX), .run = cmd_stop},

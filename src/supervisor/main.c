@@ -6,10 +6,10 @@
  * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGKILL leaves
  * all of them running for the next supervisor. */
 #include "supervisor/certificates.h"
-#include "supervisor/preview-key.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
 #include "supervisor/own-filter.h"
+#include "supervisor/preview-key.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -409,8 +409,12 @@ int main(int argc, char **argv)
 {
     struct options options = {.libexec_dir = PACKAGE_LIBEXECDIR};
     struct error err = ERROR_NONE;
-    struct supervisor supervisor = {
-        .state_fd = -1, .run_fd = -1, .listen_fd = -1, .figures_fd = -1, .certificates_fd = -1, .preview_key_fd = -1};
+    struct supervisor supervisor = {.state_fd = -1,
+                                    .run_fd = -1,
+                                    .listen_fd = -1,
+                                    .figures_fd = -1,
+                                    .certificates_fd = -1,
+                                    .preview_key_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

@@ -215,6 +215,19 @@ static bool must_go(const struct client *client, int64_t now)
            (client->token_expires <= now || client->token_epoch != access.epoch);
 }
 
+/* Who still waits for an answer is told; what has begun to arrive can only be cut. */
+static void end(struct client *client)
+{
+    bool waits = client->state == CLIENT_CONNECT || client->state == CLIENT_EXCHANGE;
+
+    if (!waits || client->answered) {
+        client_close(client);
+        return;
+    }
+    show_refusal(client, client->token_expires > 0 ? ACCESS_REFUSED : ACCESS_MISSING);
+    client_run(client);
+}
+
 void admit_review(struct worker *worker, struct site *site)
 {
     uint64_t word = sandbox_access_word(site->sandbox);
@@ -226,7 +239,7 @@ void admit_review(struct worker *worker, struct site *site)
     for (struct client *client = worker->clients, *next; client; client = next) {
         next = client->next;
         if (client->site == site && must_go(client, now))
-            client_close(client);
+            end(client);
     }
 }
 
@@ -239,7 +252,7 @@ void admit_expire(struct worker *worker)
     for (struct client *client = worker->clients, *next; client; client = next) {
         next = client->next;
         if (must_go(client, now))
-            client_close(client);
+            end(client);
         else if (client->site && client->token_expires > now &&
                  (first == 0 || client->token_expires < first))
             first = client->token_expires;

@@ -28,6 +28,7 @@ const SERVER = `
             return r.end();
         }
         if (q.url === '/stream') { r.write('begun'); return; }
+        if (q.url === '/silent') return;
         if (q.url.startsWith('/page')) { r.setHeader('content-type', 'text/html'); return r.end(PAGE); }
         if (q.headers.origin) {
             r.setHeader('access-control-allow-origin', q.headers.origin);
@@ -242,10 +243,13 @@ test('a revocation, the end of a token and a change of access close what is open
         const closed = Promise.all([new Promise((resolve) => ws.once('close', resolve)), new Promise((resolve) => response.once('close', resolve))]);
         return { closed }; // not awaited here
     };
+    const silent = get('/silent', { headers: { 'x-auracode-token': token } });
+    await until('it waits for an answer', async () => (await told()).seen.some(([, url]) => url === '/silent'));
     let { closed } = await openBoth(id, { 'x-auracode-token': token });
     await revoke();
     await soon('what was open is closed', closed);
     assert.equal(await status('/', { headers: { 'x-auracode-token': token } }), 403);
+    assert.equal(JSON.parse((await soon('who waits is told', silent)).body).error.code, 'token_refused');
 
     const { token: brief, expires_at: end } = await share(id, { expires_in_s: 2 });
     ({ closed } = await openBoth(id, { 'x-auracode-token': brief }));

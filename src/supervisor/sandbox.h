@@ -85,12 +85,6 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
  * many wait. */
 int sandbox_wait(struct sandbox *sandbox, struct request *request, struct error *err);
 
-/* "public" or "private". */
-const char *sandbox_access(const struct sandbox *sandbox);
-
-/* Refuses every preview token made so far; saved before it is announced. */
-int sandbox_revoke_tokens(struct sandbox *sandbox, struct error *err);
-
 /* The sandbox object of protocol.h; with `brief` what the proxy needs. */
 json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief);
 
@@ -111,6 +105,11 @@ void sandbox_free(struct sandbox *sandbox);
 /* Sets, saves and announces a state with the present cause; answers the waiters when it is a
  * lasting one. */
 void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state);
+
+/* access.c: "public" or "private". */
+const char *sandbox_access(const struct sandbox *sandbox);
+/* Refuses every preview token made so far; saved before it is announced. */
+int sandbox_revoke_tokens(struct sandbox *sandbox, struct error *err);
 
 /* launch.c: clones the stage; sets init_pid, pidfd, netns_fd, status_fd, sync_fd. */
 int sandbox_launch(struct sandbox *sandbox, struct error *err);

@@ -5,6 +5,7 @@
 
 #include "api/limiter.h"
 #include "base/config.h"
+#include "base/preview-token.h"
 #include "tls/session.h"
 
 #include <stdbool.h>
@@ -46,6 +47,7 @@ struct api {
     uint64_t limiter_seed;
     gid_t admin_gid; /* (gid_t)-1: there is no such group */
     struct tls_context tls;
+    struct preview_key preview_key;
     struct figures *figures;    /* the proxy's; NULL: none */
     const char *preview_scheme; /* of the URLs of previews */
     char preview_port[8];       /* ":7080", or "" for the scheme's own */

@@ -58,6 +58,10 @@ HANDLER(dev_server_get);
 HANDLER(dev_server_stop);
 HANDLER(port_list);
 
+/* preview-tokens.c */
+HANDLER(preview_token_create);
+HANDLER(preview_token_revoke_all);
+
 /* sessions.c, messages.c */
 HANDLER(session_list_all);
 HANDLER(session_create);

@@ -193,6 +193,8 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     open_figures(api);
     r = take_certificates(api, err);
     if (r == 0)
+        r = preview_key_take(&api->preview_key, err);
+    if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
         r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);

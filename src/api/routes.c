@@ -11,6 +11,7 @@
 #include "api/session-schema.h"
 #include "api/template-schema.h"
 #include "base/cleanup.h"
+#include "base/preview-token.h"
 #include "base/spec.h"
 
 #include <stddef.h>
@@ -36,6 +37,14 @@ static const struct field patch_body[] = {
     {"labels", FIELD_STRING_MAP, offsetof(struct sandbox_patch_body, labels), 0, 32, false, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct sandbox_patch_body, limits), 0, 0, false, NULL},
     {"egress", FIELD_ANY, offsetof(struct sandbox_patch_body, egress), 0, 0, false, NULL},
+    {"access", FIELD_CHOICE, offsetof(struct sandbox_patch_body, access), 0, 0, false,
+     access_choices},
+};
+
+static const struct field preview_token_body[] = {
+    {"expires_in_s", FIELD_INT, offsetof(struct preview_token_body, expires_in_s),
+     PREVIEW_EXPIRES_MIN_S, PREVIEW_EXPIRES_MAX_S, false, NULL},
+    {"port", FIELD_INT, offsetof(struct preview_token_body, port), 1, 65535, false, NULL},
 };
 
 static const struct field template_body[] = {
@@ -245,6 +254,10 @@ const struct route routes[] = {
     {METHOD_DELETE, BOX "/dev-server", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      dev_server_stop},
     {METHOD_GET, BOX "/ports", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, port_list},
+    {METHOD_POST, BOX "/preview-tokens", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
+     SCHEMA(preview_token_body), preview_token_create},
+    {METHOD_DELETE, BOX "/preview-tokens", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     preview_token_revoke_all},
 
     {METHOD_GET, "/v1/sessions", SCOPE_READ, BODY_NONE, 0, SCHEMA(session_list_query), NO_FIELDS,
      session_list_all},

@@ -13,6 +13,12 @@ struct sandbox_stop_body {
 struct sandbox_patch_body {
     const char *name;
     json_t *labels, *limits, *egress;
+    const char *access;
+};
+
+struct preview_token_body {
+    int64_t expires_in_s; /* 0: an hour */
+    int64_t port;         /* 0: the dev server's */
 };
 
 struct sandbox_list_query {

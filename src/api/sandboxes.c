@@ -34,6 +34,7 @@ json_t *sandbox_to_client(const struct api *api, json_t *sandbox)
         json_decref(copy);
         return NULL;
     }
+    json_object_del(copy, "access_epoch");
     return copy;
 }
 
@@ -104,9 +105,10 @@ HANDLER(sandbox_patch)
     if (r < 0)
         return r;
     supervisor_call(request->api->supervisor, "sandbox.update",
-                    json_pack("{s:s, s:s*, s:O*, s:O*, s:O*}", "sandbox", request->captures[0],
-                              "name", patch->name, "labels", patch->labels, "limits", patch->limits,
-                              "egress", patch->egress),
+                    json_pack("{s:s, s:s*, s:O*, s:O*, s:O*, s:s*}", "sandbox",
+                              request->captures[0], "name", patch->name, "labels", patch->labels,
+                              "limits", patch->limits, "egress", patch->egress, "access",
+                              patch->access),
                     CALL_REPEATABLE, on_sandbox, request);
     return 0;
 }

@@ -99,6 +99,7 @@ static const struct key keys[] = {
     {"sandbox", "log", KEY_SIZE, AT(limits.log), "1MiB", LIMIT_LOG_MIN, LIMIT_LOG_MAX,
      CONFIG_FOR_API, NULL},
     {"sandbox", "policy", KEY_TEXT, AT(sandbox_policy), "default", 0, 0, CONFIG_FOR_API, NULL},
+    {"sandbox", "access", KEY_CHOICE, AT(sandbox_access), "public", 0, 0, 0, access_choices},
     {"sandbox", "egress", KEY_CHOICE, AT(sandbox_egress), "restricted", 0, 0, CONFIG_FOR_API,
      egress_choices},
     {"sandbox", "allow", KEY_TEXT, AT(sandbox_allow), "", 0, 0, CONFIG_FOR_API, NULL},

@@ -50,6 +50,7 @@ struct config {
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;
+    char *sandbox_access;           /* of previews: "public" or "private" */
     char *sandbox_template;         /* of a session's sandbox, where none is asked for */
     char *sandbox_egress;           /* egress.h: the mode */
     char *sandbox_allow;            /* its rules as text, separated by commas */

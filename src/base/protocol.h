@@ -36,9 +36,10 @@
  * program.leave    api proxy  -> {}: the asker accepts no more connections and finishes what it has
  *                             begun; its successor is started at once. "program_leaving" while an
  *                             earlier one has not ended
- * sandbox.create   api        template, name?, env?, labels?, limits?, egress?, policy?, owner?
+ * sandbox.create   api        template, name?, env?, labels?, limits?, egress?, policy?, owner?,
+ *                             access?
  *                             -> {"sandbox"}, once it runs; an error once it has failed
- * sandbox.get      api proxy  sandbox -> {"sandbox"} (to the proxy: id and state only)
+ * sandbox.get      api proxy  sandbox -> {"sandbox"} (to the proxy: id, state, access, access_epoch only)
  * sandbox.list     api        after? (id), limit? (1..64) -> {"sandboxes":[],"more":bool}, by id
  * sandbox.start    api        sandbox -> {"sandbox"}, once it runs
  * sandbox.stop     api        sandbox, grace_ms? (0..60000, 5000) -> {"sandbox"}, once stopped
@@ -50,10 +51,12 @@
  *                             TCP sockets, IPv4 first, made in the sandbox's network namespace,
  *                             not connected
  * sandbox.update   api        sandbox, name? ("": none), labels? (all of them), limits? (those that
- *                             change), egress? -> {"sandbox"}; all or nothing; live, but for limits.log,
+ *                             change), egress?, access? -> {"sandbox"}; all or nothing; live, but for limits.log,
  *                             which holds from the next start. limits.disk below what is in use:
  *                             nothing can be written until enough is deleted (btrfs: refused);
  *                             limits.inodes of a disk `image` cannot be changed
+ * sandbox.revoke   api        sandbox -> {}: access_epoch is another one, so every preview token made
+ *                             so far is refused; saved and announced
  * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
  *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
@@ -91,8 +94,8 @@
  *                             -> {"template"}
  * template.remove  api        name -> {}
  *
- * Event on every change, to both: {"event":"sandbox.state","sandbox":{...}} (to the proxy: id and
- * state only); for a removed one the state is "removed".
+ * Event on every change, to both: {"event":"sandbox.state","sandbox":{...}} (to the proxy: id,
+ * state, access and access_epoch only); for a removed one the state is "removed".
  * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
  *
  * 2. The init's socket

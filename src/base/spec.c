@@ -42,7 +42,9 @@ static const struct {
     {"shm", offsetof(struct limits, shm), LIMIT_TMPFS_MIN},
 };
 
-const struct field sandbox_spec_fields[8] = {
+const char *const access_choices[3] = {"public", "private", NULL};
+
+const struct field sandbox_spec_fields[9] = {
     {"template", FIELD_STRING, offsetof(struct sandbox_spec, template), 1, 64, true, NULL},
     {"name", FIELD_STRING, offsetof(struct sandbox_spec, name), 1, 128, false, NULL},
     {"egress", FIELD_ANY, offsetof(struct sandbox_spec, egress), 0, 0, false, NULL},
@@ -51,6 +53,7 @@ const struct field sandbox_spec_fields[8] = {
     {"env", FIELD_STRING_MAP, offsetof(struct sandbox_spec, env), 0, 128, false, NULL},
     {"labels", FIELD_STRING_MAP, offsetof(struct sandbox_spec, labels), 0, 32, false, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct sandbox_spec, limits), 0, 0, false, NULL},
+    {"access", FIELD_CHOICE, offsetof(struct sandbox_spec, access), 0, 0, false, access_choices},
 };
 
 bool resource_name_valid(const char *name)

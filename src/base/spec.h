@@ -65,9 +65,17 @@ struct sandbox_spec {
     json_t *env;    /* strings, at most 128, 16 KiB together */
     json_t *labels; /* strings, at most 32 */
     json_t *limits;
+    const char *access; /* one of access_choices; NULL: [sandbox] access */
 };
 
-extern const struct field sandbox_spec_fields[8];
+/* Who may open previews: "public": whoever knows the URL, "private": who shows a token
+ * (base/preview-token.h). NULL-terminated. */
+extern const char *const access_choices[3];
+
+/* Of a sandbox's access_epoch, which a token carries: the last before it begins anew. */
+#define ACCESS_EPOCH_MAX ((int64_t)UINT32_MAX)
+
+extern const struct field sandbox_spec_fields[9];
 
 /* Checks what a table cannot: names of templates and policies ([a-z0-9._-], no leading dot),
  * labels, environment names, and decodes spec->limits over *limits, which holds the defaults. */

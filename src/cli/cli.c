@@ -241,9 +241,9 @@ int cli_sandbox_body(const struct cli *cli, const char *template, json_t **ret_b
 
     if (r < 0)
         return r;
-    *ret_body =
-        json_pack("{s:s,s:s*,s:o*,s:s*,s:o,s:o,s:o}", "template", template, "name", options->name,
-                  "egress", egress, "policy", options->policy, "env", cli_pairs(&options->env),
-                  "labels", cli_pairs(&options->labels), "limits", cli_limits_body(options));
+    *ret_body = json_pack("{s:s,s:s*,s:o*,s:s*,s:o,s:o,s:o,s:s*}", "template", template, "name",
+                          options->name, "egress", egress, "policy", options->policy, "env",
+                          cli_pairs(&options->env), "labels", cli_pairs(&options->labels), "limits",
+                          cli_limits_body(options), "access", options->access);
     return *ret_body ? 0 : error_oom(err);
 }

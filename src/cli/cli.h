@@ -79,6 +79,11 @@ int cli_egress_body(const struct options *options, json_t **ret_egress, struct e
 int cli_sandbox_body(const struct cli *cli, const char *template, json_t **ret_body,
                      struct error *err);
 
+/* One request for each of the sandboxes (`body` is stolen); goes on after a failure and ends with
+ * its exit code. */
+int cli_each(struct cli *cli, char **args, int n_args, const char *method, const char *suffix,
+             json_t *body);
+
 int cmd_ps(struct cli *cli, char **args, int n_args);
 int cmd_up(struct cli *cli, char **args, int n_args);
 int cmd_ls(struct cli *cli, char **args, int n_args);
@@ -89,6 +94,8 @@ int cmd_start(struct cli *cli, char **args, int n_args);
 int cmd_stop(struct cli *cli, char **args, int n_args);
 int cmd_rm(struct cli *cli, char **args, int n_args);
 int cmd_url(struct cli *cli, char **args, int n_args);
+int cmd_share(struct cli *cli, char **args, int n_args);
+int cmd_unshare(struct cli *cli, char **args, int n_args);
 int cmd_ports(struct cli *cli, char **args, int n_args);
 int cmd_stats(struct cli *cli, char **args, int n_args);
 int cmd_exec(struct cli *cli, char **args, int n_args);

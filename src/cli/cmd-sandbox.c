@@ -158,7 +158,8 @@ static void print_egress(const json_t *sandbox)
 /* The members that the options name, and `egress` (stolen); NULL when there are none. */
 static json_t *patch_body(const struct options *options, json_t *egress)
 {
-    cleanup_json json_t *body = json_pack("{s:s*, s:o*}", "name", options->name, "egress", egress);
+    cleanup_json json_t *body = json_pack("{s:s*, s:o*, s:s*}", "name", options->name, "egress",
+                                          egress, "access", options->access);
     cleanup_json json_t *limits = cli_limits_body(options);
 
     if (options->labels.count)
@@ -195,12 +196,13 @@ int cmd_set(struct cli *cli, char **args, int n_args)
         return cli_print_json(cli, sandbox);
     if (egress)
         print_egress(sandbox);
+    if (cli->options.access)
+        printf("access: %s\n", member(sandbox, "access") ? member(sandbox, "access") : "");
     return print_members(cli, json_object_get(sandbox, "limits"));
 }
 
-/* One request for each of the sandboxes; goes on after a failure and ends with its exit code. */
-static int each(struct cli *cli, char **args, int n_args, const char *method, const char *suffix,
-                json_t *body)
+int cli_each(struct cli *cli, char **args, int n_args, const char *method, const char *suffix,
+             json_t *body)
 {
     int code = EXIT_OK;
 
@@ -225,7 +227,7 @@ static int each(struct cli *cli, char **args, int n_args, const char *method, co
 
 int cmd_start(struct cli *cli, char **args, int n_args)
 {
-    return each(cli, args, n_args, "POST", "/start", NULL);
+    return cli_each(cli, args, n_args, "POST", "/start", NULL);
 }
 
 int cmd_stop(struct cli *cli, char **args, int n_args)
@@ -234,7 +236,7 @@ int cmd_stop(struct cli *cli, char **args, int n_args)
                        ? json_pack("{s:I}", "grace_ms", (json_int_t)cli->options.grace_ms)
                        : NULL;
 
-    return each(cli, args, n_args, "POST", "/stop", body);
+    return cli_each(cli, args, n_args, "POST", "/stop", body);
 }
 
 static int remove_all(struct cli *cli)
@@ -250,7 +252,7 @@ static int remove_all(struct cli *cli)
     json_array_foreach(sandboxes, i, sandbox)
     {
         char *id = (char *)member(sandbox, "id");
-        int result = id ? each(cli, &id, 1, "DELETE", "", NULL) : EXIT_FAILED;
+        int result = id ? cli_each(cli, &id, 1, "DELETE", "", NULL) : EXIT_FAILED;
 
         code = result ? result : code;
     }
@@ -263,7 +265,7 @@ int cmd_rm(struct cli *cli, char **args, int n_args)
         fprintf(stderr, "auracode: name the sandboxes, or give --all\n");
         return EXIT_USAGE;
     }
-    return cli->options.all ? remove_all(cli) : each(cli, args, n_args, "DELETE", "", NULL);
+    return cli->options.all ? remove_all(cli) : cli_each(cli, args, n_args, "DELETE", "", NULL);
 }
 
 /* http://ID.DOMAIN:PORT/ with the sandbox's port before the id. */

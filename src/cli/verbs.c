@@ -46,11 +46,16 @@ const struct option_table global_options = {globals, ELEMENTS(globals)};
                "let it out to NAME[:PORT[+PORT]], *.NAME, ADDRESS[/LENGTH][:PORT] or a bundle "    \
                "such as npm (repeatable)")
 
+#define ACCESS_OPTION                                                                              \
+    OPTION("access", 0, STRING, access, "WHO",                                                     \
+           "who may open its previews: public, or private (see `auracode share`)")
+
 #define CREATE_OPTIONS                                                                             \
     OPTION("name", 0, STRING, name, "NAME", "a name for the sandbox"),                             \
         OPTION("env", 'e', PAIRS, env, "K=V", "environment of its processes (repeatable)"),        \
         OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable)"), LIMIT_OPTIONS,         \
-        EGRESS_OPTIONS, OPTION("policy", 0, STRING, policy, "NAME", "security policy")
+        EGRESS_OPTIONS, ACCESS_OPTION,                                                             \
+        OPTION("policy", 0, STRING, policy, "NAME", "security policy")
 
 static const struct option_spec create_options[] = {CREATE_OPTIONS};
 static const struct option_spec up_options[] = {
@@ -64,6 +69,7 @@ static const struct option_spec set_options[] = {
     OPTION("label", 'l', PAIRS, labels, "K=V", "a label (repeatable; replaces all labels)"),
     LIMIT_OPTIONS,
     EGRESS_OPTIONS,
+    ACCESS_OPTION,
 };
 static const struct option_spec ls_options[] = {
     OPTION("state", 0, STRING, state, "STATE", "only sandboxes in that state"),
@@ -76,6 +82,10 @@ static const struct option_spec rm_options[] = {
     OPTION("all", 'a', FLAG, all, NULL, "every sandbox"),
 };
 static const struct option_spec url_options[] = {
+    OPTION("port", 'p', COUNT, port, "PORT", "of that port instead of the dev server"),
+};
+static const struct option_spec share_options[] = {
+    OPTION("expires", 0, DURATION, expires_ms, "TIME", "how long it opens, up to 720h (1h)"),
     OPTION("port", 'p', COUNT, port, "PORT", "of that port instead of the dev server"),
 };
 static const struct option_spec exec_options[] = {
@@ -125,8 +135,9 @@ const struct verb verbs[] = {
      "auracode create node --memory 512MiB --egress none\n"
      "auracode create node --allow npm --allow '*.example.com:443'",
      ARGS(1, 1), .run = cmd_create},
-    {"set", "change limits, egress, name and labels of a sandbox, also while it runs", "SANDBOX",
-     TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1), .run = cmd_set},
+    {"set", "change limits, egress, access, name and labels of a sandbox, also while it runs",
+     "SANDBOX", TABLE(set_options), "auracode set shop --memory 2GiB --cpu 2", ARGS(1, 1),
+     .run = cmd_set},
     {"start", "start stopped sandboxes", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_start},
     {"stop", "stop sandboxes, keeping their files", "SANDBOX...", TABLE(stop_options),
      .examples = NULL, ARGS(1, INT_MAX), .run = cmd_stop},
@@ -149,6 +160,11 @@ const struct verb verbs[] = {
      .run = cmd_cp},
     {"url", "print a sandbox's preview URL", "SANDBOX", TABLE(url_options),
      "auracode url shop\nauracode url shop -p 3000", ARGS(1, 1), .run = cmd_url},
+    {"share", "print a URL that opens a private sandbox's preview for a while", "SANDBOX",
+     TABLE(share_options), "auracode share shop --expires 8h\nauracode share shop -p 3000",
+     ARGS(1, 1), .run = cmd_share},
+    {"unshare", "end every shared URL, also for pages that are open", "SANDBOX...",
+     .examples = "auracode unshare shop", ARGS(1, INT_MAX), .run = cmd_unshare},
     {"ports", "list the ports that a sandbox listens on", "SANDBOX", ARGS(1, 1), .run = cmd_ports},
     {"stats", "show what a sandbox uses", "SANDBOX", ARGS(1, 1), .run = cmd_stats},
     {"template ls", "list templates", "", ARGS(0, 0), .run = cmd_template_ls},

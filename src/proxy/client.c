@@ -261,7 +261,7 @@ static void begin_request(struct client *client, const struct head *head)
     client->head_kept = true;
     client->other_tried = client->answered = false;
     client->interim = client->retries = 0;
-    client->waiting_since = client->refused_since = 0;
+    client->waiting_since = client->refused_since = client->token_expires = 0;
     client->target = (struct target){.port = 0};
     flow_start(&client->up,
                head->body == BODY_CHUNKED  ? FLOW_CHUNKED

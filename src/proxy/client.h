@@ -53,13 +53,15 @@ struct client {
     bool is_head, navigation, wants_upgrade, idempotent, old; /* old: HTTP/1.0 */
     bool keep_alive;
     bool has_body;
-    bool trusted;     /* a proxy in front of us, whose X-Forwarded-* fields count */
-    bool secure;      /* the browser speaks https, to us or to that proxy */
-    bool head_kept;   /* its bytes are still at the front of `in` */
-    bool other_tried; /* the second address family was */
-    bool for_status;  /* asks for the status document */
-    bool answered;    /* a final response head was written */
-    uint16_t port;    /* that it goes to */
+    bool trusted;          /* a proxy in front of us, whose X-Forwarded-* fields count */
+    bool secure;           /* the browser speaks https, to us or to that proxy */
+    bool head_kept;        /* its bytes are still at the front of `in` */
+    bool other_tried;      /* the second address family was */
+    bool for_status;       /* asks for the status document */
+    bool answered;         /* a final response head was written */
+    uint16_t port;         /* that it goes to */
+    uint32_t token_epoch;  /* of the token that it came with */
+    int64_t token_expires; /* likewise, seconds since 1970; 0: it came with none */
     uint8_t interim;
     uint8_t retries; /* after the dev server had hung up without a byte */
     uint32_t head_seen, head_length;
@@ -106,6 +108,9 @@ struct text client_target(const struct head *head);
 
 /* The path of the request target, without the path-form prefix. */
 struct text client_path(const struct client *client, const struct head *head);
+
+/* Both names of the exchange, but for what only the request's head tells. */
+void client_names(const struct client *client, struct exchange_names *ret_names);
 
 /* The max-age of Strict-Transport-Security that this browser is told; 0: none. */
 int64_t client_hsts(const struct client *client);

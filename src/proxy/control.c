@@ -119,7 +119,7 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     /* One that no request came for is of no interest yet. */
     struct sandbox *sandbox = sandbox_find(&control->proxy->routes, id);
     if (sandbox && sandbox->link)
-        link_state(sandbox->link, state);
+        link_state(sandbox->link, object);
     else if (!sandbox && control->proxy->figures && str_equal(state, "removed"))
         figures_release(figures_find(control->proxy->figures, id));
     sandbox_unref(sandbox);

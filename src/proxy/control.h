@@ -49,8 +49,8 @@ struct link;
 void link_refresh(struct link *link);
 struct link *link_of(struct control *control, struct sandbox *sandbox);
 void link_event(struct link *link);
-/* The supervisor says so: a state of protocol.h, or "removed". */
-void link_state(struct link *link, const char *state);
+/* The supervisor says so: the sandbox object of protocol.h, whose state may be "removed". */
+void link_state(struct link *link, const json_t *object);
 /* The supervisor is back: ask again about everything. */
 void links_ask_all(struct control *control);
 void links_refresh_all(struct control *control);

@@ -2,6 +2,7 @@
  * until its dev server is ready, or answered. A held client sits among its site's waiters and is
  * judged anew whenever the control thread tells of a change. People get a page that follows the
  * start at once; programs wait, up to [proxy] wait_ms. */
+#include "proxy/admit.h"
 #include "proxy/client.h"
 #include "proxy/page.h"
 #include "proxy/quota.h"
@@ -264,6 +265,8 @@ static void route(struct client *client)
 {
     struct view view = sandbox_view(client->site->sandbox);
 
+    if (view.state != ROUTE_ASKING && view.state != ROUTE_UNKNOWN && !admit(client))
+        return;
     if (client->for_status && view.state != ROUTE_ASKING && view.state != ROUTE_LINKING) {
         reply_status(client);
         return;

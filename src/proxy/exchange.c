@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-static void names_of(const struct client *client, struct exchange_names *ret_names)
+void client_names(const struct client *client, struct exchange_names *ret_names)
 {
     *ret_names = (struct exchange_names){
         .authority = {client->authority, client->authority_length},
@@ -59,7 +59,7 @@ void exchange_start(struct client *client)
     struct exchange_names names;
 
     dispatch_unpark(client);
-    names_of(client, &names);
+    client_names(client, &names);
     if (head)
         take_names(client, head, &names);
     int r = head ? buffer_hold(&client->worker->buffers, &upstream->peer.out) : -EPROTO;
@@ -165,7 +165,7 @@ static int take_response_head(struct client *client, size_t length)
         return -EPROTO;
     if (!interim)
         plan_response(client, head, &form);
-    names_of(client, &names);
+    client_names(client, &names);
     int r = buffer_hold(&worker->buffers, &client->peer.out);
     if (r == 0 && (!interim || !client->old))
         r = rewrite_response(&client->peer.out, head, &form, &names);

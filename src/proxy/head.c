@@ -4,6 +4,8 @@
  * by the other. Only what the scanner understood is ever written on, in a spelling of our own. */
 #include "proxy/head.h"
 
+#include "base/preview-token.h"
+
 #include <errno.h>
 #include <llhttp.h>
 #include <string.h>
@@ -15,11 +17,15 @@ static const struct {
     {TEXT("accept"), NAME_ACCEPT},
     {TEXT("access-control-allow-origin"), NAME_ALLOW_ORIGIN},
     {TEXT("timing-allow-origin"), NAME_ALLOW_ORIGIN},
+    {TEXT("access-control-request-headers"), NAME_REQUEST_HEADERS},
+    {TEXT("access-control-request-method"), NAME_REQUEST_METHOD},
+    {TEXT("authorization"), NAME_AUTHORIZATION},
     {TEXT("clear-site-data"), NAME_SITE_WIDE},
     {TEXT("service-worker-allowed"), NAME_SITE_WIDE},
     {TEXT("connection"), NAME_CONNECTION},
     {TEXT("content-length"), NAME_CONTENT_LENGTH},
     {TEXT("content-security-policy"), NAME_CSP},
+    {TEXT("cookie"), NAME_COOKIE},
     {TEXT("date"), NAME_DATE},
     {TEXT("forwarded"), NAME_FORWARDED},
     {TEXT("x-forwarded-for"), NAME_FORWARDED},
@@ -44,6 +50,7 @@ static const struct {
     {TEXT("content-location"), NAME_LOCATION},
     {TEXT("location"), NAME_LOCATION},
     {TEXT("origin"), NAME_ORIGIN},
+    {TEXT(PREVIEW_TOKEN_HEADER), NAME_PREVIEW_TOKEN},
     {TEXT("referer"), NAME_REFERER},
     {TEXT("refresh"), NAME_REFRESH},
     {TEXT("sec-fetch-mode"), NAME_FETCH_MODE},

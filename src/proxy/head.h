@@ -14,8 +14,10 @@ enum field_name {
     NAME_OTHER,
     NAME_ACCEPT,
     NAME_ALLOW_ORIGIN, /* and Timing-Allow-Origin */
+    NAME_AUTHORIZATION,
     NAME_CONNECTION,
     NAME_CONTENT_LENGTH,
+    NAME_COOKIE,
     NAME_CSP, /* Content-Security-Policy */
     NAME_DATE,
     NAME_FORWARDED,     /* Forwarded, X-Forwarded-*, X-Real-IP */
@@ -25,8 +27,11 @@ enum field_name {
     NAME_HSTS,     /* Strict-Transport-Security */
     NAME_LOCATION, /* and Content-Location */
     NAME_ORIGIN,
+    NAME_PREVIEW_TOKEN, /* ours: access.h */
     NAME_REFERER,
     NAME_REFRESH,
+    NAME_REQUEST_HEADERS, /* Access-Control-Request-Headers */
+    NAME_REQUEST_METHOD,  /* Access-Control-Request-Method */
     NAME_SET_COOKIE,
     NAME_SITE_WIDE, /* rules over all paths of a host */
     NAME_FETCH_MODE,

@@ -179,15 +179,14 @@ static bool answered(struct link *link)
 static void on_state(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct link *link = userdata;
-    const char *state =
-        json_string_value(json_object_get(json_object_get(result, "sandbox"), "state"));
+    const json_t *object = json_object_get(result, "sandbox");
 
     (void)fds;
     if (!answered(link))
         return;
     link->asking = false;
-    if (state)
-        link_state(link, state);
+    if (json_is_string(json_object_get(object, "state")))
+        link_state(link, object);
     else if (err->err == ENOENT)
         set_unknown(link);
     else if (err->err != ECONNRESET)
@@ -470,8 +469,21 @@ void link_refresh(struct link *link)
         fill_stock(link);
 }
 
-void link_state(struct link *link, const char *state)
+/* Before the state, which lets requests go on. What says nothing of access is taken for private. */
+static void take_access(struct link *link, const json_t *object)
 {
+    const char *access = json_string_value(json_object_get(object, "access"));
+    json_int_t epoch = json_integer_value(json_object_get(object, "access_epoch"));
+
+    if (sandbox_set_access(
+            link->sandbox,
+            &(struct access){.is_private = !str_equal(access, "public"), .epoch = (uint32_t)epoch}))
+        publish(link);
+}
+
+void link_state(struct link *link, const json_t *object)
+{
+    const char *state = json_string_value(json_object_get(object, "state"));
     bool running = strcmp(state, "running") == 0;
 
     if (strcmp(state, "removed") == 0 || strcmp(state, "removing") == 0) {
@@ -479,6 +491,7 @@ void link_state(struct link *link, const char *state)
         return;
     }
     set_known(link);
+    take_access(link, object);
     if (!running)
         unlink_init(link);
     if (!running)

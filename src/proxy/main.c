@@ -138,6 +138,7 @@ static int run(struct proxy *proxy, struct error *err)
         return error_sys(err, r, "reading proxy.trusted_proxies");
     r = take_listeners(proxy, err);
     r = r < 0 ? r : take_certificates(proxy, err);
+    r = r < 0 ? r : preview_key_take(&proxy->preview_key, err);
     if (r == 0 && routes_init(&proxy->routes) < 0)
         r = error_set(err, ENOMEM, "setting up the table of routes");
     /* The control thread blocks signals first, so that no other thread can get them. */

@@ -38,6 +38,8 @@ static const struct {
     {200, "OK"},
     {308, "Permanent Redirect"},
     {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
@@ -174,6 +176,8 @@ static int add_head(struct buffer *out, int status, int retry_after, bool keep_a
     r = r < 0 ? r : buffer_add_date(out);
     if (r == 0 && retry_after > 0)
         r = buffer_print(out, "Retry-After: %d\r\n", retry_after);
+    if (r == 0 && status == 401)
+        r = buffer_literal(out, "WWW-Authenticate: Bearer realm=\"preview\"\r\n");
     if (r == 0 && status == 405)
         r = buffer_literal(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
     return r < 0 ? r : buffer_print(out, "Connection: %s\r\n", keep_alive ? "keep-alive" : "close");

@@ -5,6 +5,7 @@
 #include "proxy/rewrite.h"
 
 #include "base/cleanup.h"
+#include "proxy/access.h"
 #include "proxy/frame.h"
 #include "proxy/set-cookie.h"
 
@@ -65,8 +66,10 @@ static int add_request_field(struct buffer *out, const struct head *head,
         [NAME_REFERER] = add_local_url,
     };
 
-    if (field->id == NAME_FORWARDED || dropped(head, field))
+    if (field->id == NAME_FORWARDED || dropped(head, field) || access_is_ours(field))
         return 0;
+    if (field->id == NAME_COOKIE)
+        return access_add_cookies(out, field);
     return add_field(out, field, writers[field->id], names);
 }
 
@@ -121,7 +124,7 @@ int rewrite_request(struct buffer *out, const struct head *head, struct text pat
     int r = add_text(out, head->method);
 
     r = r < 0 ? r : buffer_literal(out, " ");
-    r = r < 0 ? r : add_text(out, path);
+    r = r < 0 ? r : access_add_path(out, path);
     r = r < 0 ? r : buffer_print(out, " HTTP/1.1\r\nHost: localhost:%u\r\n", names->port);
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_request_field(out, head, &head->fields[i], names);
@@ -179,6 +182,8 @@ static int add_response_field(struct buffer *out, const struct head *head,
     };
 
     if (dropped(head, field) || (field->id == NAME_HSTS && names->hsts_s > 0))
+        return 0;
+    if (field->id == NAME_SET_COOKIE && access_sets_ours(field->value))
         return 0;
     if (field->id == NAME_FRAME_OPTIONS && names->frame_origins.length > 0)
         return 0;

@@ -173,6 +173,26 @@ void sandbox_set_view(struct sandbox *sandbox, const struct view *view)
     atomic_store_explicit(&sandbox->view, word, memory_order_release);
 }
 
+uint64_t sandbox_access_word(const struct sandbox *sandbox)
+{
+    return atomic_load_explicit(&sandbox->access, memory_order_acquire);
+}
+
+/* private:1 epoch:32 */
+struct access sandbox_access(const struct sandbox *sandbox)
+{
+    uint64_t word = sandbox_access_word(sandbox);
+
+    return (struct access){.is_private = word >> 32 & 1, .epoch = (uint32_t)word};
+}
+
+bool sandbox_set_access(struct sandbox *sandbox, const struct access *access)
+{
+    uint64_t word = (uint64_t)access->is_private << 32 | access->epoch;
+
+    return atomic_exchange(&sandbox->access, word) != word;
+}
+
 bool sandbox_port_found(const struct sandbox *sandbox, uint16_t port)
 {
     for (size_t i = 0; i < PORTS_FOUND_MAX; i++)

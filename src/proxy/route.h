@@ -1,5 +1,6 @@
 /* What is known about sandboxes, shared by all threads. The control thread alone changes it. A
- * request reads one 64-bit word, `view`, without a lock; what only pages show lies behind a mutex.
+ * request reads two 64-bit words, `view` and `access`, without a lock; what only pages show lies
+ * behind a mutex.
  */
 #pragma once
 
@@ -32,6 +33,12 @@ struct view {
     uint32_t generation;
 };
 
+/* Who may open it. */
+struct access {
+    bool is_private;
+    uint32_t epoch; /* of tokens */
+};
+
 /* For pages and the status document. */
 struct detail {
     char cause[512];
@@ -51,7 +58,8 @@ struct sandbox {
     struct sandbox *next; /* in its bucket */
     atomic_uint refs;
     _Atomic uint64_t view;
-    pthread_mutex_t lock; /* detail and stock */
+    _Atomic uint64_t access; /* known whenever the state is none of ASKING and UNKNOWN */
+    pthread_mutex_t lock;    /* detail and stock */
     struct detail detail;
     struct stock stock;
     struct figures_slot *_Atomic figures;    /* NULL: not looked for yet */
@@ -101,3 +109,8 @@ void sandbox_lose_port(struct sandbox *sandbox, uint16_t port);
 
 struct view sandbox_view(const struct sandbox *sandbox);
 void sandbox_set_view(struct sandbox *sandbox, const struct view *view);
+
+struct access sandbox_access(const struct sandbox *sandbox);
+uint64_t sandbox_access_word(const struct sandbox *sandbox);
+/* True: it is another than before. */
+bool sandbox_set_access(struct sandbox *sandbox, const struct access *access);

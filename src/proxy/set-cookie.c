@@ -28,7 +28,7 @@ static bool ends_with_label(struct text host, struct text label)
            (start == 0 || host.data[start - 1] == '.');
 }
 
-static bool is_trustworthy(const struct exchange_names *names)
+bool set_cookie_may_secure(const struct exchange_names *names)
 {
     int n = authority_check(names->authority);
     struct text host = {names->authority.data, n > 0 ? (size_t)n : 0};
@@ -48,7 +48,7 @@ static enum action action_of(struct text name, struct text value,
     if (action == IF_SECURE_NONE)
         action = text_is_case(value, TEXT("none")) ? IF_SECURE : PASS;
     if (action == IF_SECURE)
-        return is_trustworthy(names) ? PASS : LEAVE_OUT;
+        return set_cookie_may_secure(names) ? PASS : LEAVE_OUT;
     if (action == PREFIX &&
         (names->target->path_prefix == 0 || value.length == 0 || value.data[0] != '/'))
         return PASS;

@@ -44,6 +44,7 @@ struct site *site_get(struct worker *worker, const char *id)
             return NULL;
         }
         site->sandbox = sandbox;
+        site->access_word = sandbox_access_word(sandbox);
         site->next = *bucket;
         *bucket = site;
     }

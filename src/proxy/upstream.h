@@ -27,6 +27,7 @@ struct site {
     unsigned int n_idle;
     uint16_t inet6_ports[8]; /* ports found on ::1 rather than 127.0.0.1 */
     unsigned int inet6_next;
+    uint64_t access_word; /* of the sandbox, when its clients were last gone through */
 };
 
 /* The site of that id with one more reference; NULL: out of memory. */

@@ -3,6 +3,7 @@
  * reused only after it, since later events of the same turn may still point at them. */
 #include "proxy/worker.h"
 
+#include "proxy/admit.h"
 #include "proxy/client.h"
 #include "proxy/listener.h"
 
@@ -130,6 +131,7 @@ static void site_changed(struct worker *worker, struct site *site)
 {
     site->refs++;
     site_refresh(worker, site);
+    admit_review(worker, site);
     for (struct client *client = site->waiters, *next; client; client = next) {
         next = client->wait_next;
         if (client->state != CLIENT_PARKED)
@@ -329,8 +331,12 @@ static int wait_ms(const struct worker *worker)
 {
     int wait = worker->again ? 0 : timers_wait(&worker->timers);
 
+    int expires = admit_wait_ms(worker);
+
     if (worker->paused && (wait < 0 || wait > PAUSE_MS))
         wait = PAUSE_MS;
+    if (expires >= 0 && (wait < 0 || wait > expires))
+        wait = expires;
     if (worker->drain_until == 0)
         return wait;
     int64_t until = worker->drain_idle_at > 0 ? worker->drain_idle_at : worker->drain_until;
@@ -349,6 +355,7 @@ void worker_turn(struct worker *worker, int most_ms)
     run_again(worker);
     run_paused(worker);
     run_timers(worker);
+    admit_expire(worker);
     drain_idle(worker);
     bury(worker);
 }

@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "base/networks.h"
+#include "base/preview-token.h"
 #include "proxy/head.h"
 #include "proxy/peer.h"
 #include "proxy/route.h"
@@ -35,6 +36,7 @@ struct proxy {
     struct networks trusted; /* proxies in front of us */
     struct routes routes;
     struct tls_context tls;
+    struct preview_key preview_key;
     bool redirects;   /* requests in clear are sent to https */
     char tls_port[8]; /* ":7443", or "" for 443 */
     struct worker *workers;
@@ -67,6 +69,7 @@ struct worker {
     struct client *again;   /* have more to do without a new event */
     struct client *paused;  /* wait for their sandbox's bandwidth */
     int64_t resume_at;      /* ms, when they are looked at */
+    int64_t token_expires;  /* the first of a client's, seconds since 1970; 0: none (admit.h) */
     struct client *dead_clients, *free_clients;
     struct upstream *dead_upstreams, *free_upstreams;
     unsigned int n_free_clients, n_free_upstreams;

@@ -9,6 +9,7 @@
 #include "supervisor/check.h"
 #include "supervisor/client.h"
 #include "supervisor/own-filter.h"
+#include "supervisor/preview-key.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -368,6 +369,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = certificates_open(supervisor, err);
     if (r == 0)
+        r = preview_key_open(supervisor, err);
+    if (r == 0)
         r = own_filter_install(err);
     if (r == 0)
         r = egress_open(supervisor, err);
@@ -425,8 +428,12 @@ int main(int argc, char **argv)
 {
     struct options options = {.libexec_dir = PACKAGE_LIBEXECDIR};
     struct error err = ERROR_NONE;
-    struct supervisor supervisor = {
-        .state_fd = -1, .run_fd = -1, .listen_fd = -1, .figures_fd = -1, .certificates_fd = -1};
+    struct supervisor supervisor = {.state_fd = -1,
+                                    .run_fd = -1,
+                                    .listen_fd = -1,
+                                    .figures_fd = -1,
+                                    .certificates_fd = -1,
+                                    .preview_key_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

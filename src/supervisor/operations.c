@@ -392,6 +392,15 @@ static int op_update(struct request *request, void *params, struct error *err)
     return sandbox_update(sandbox_of(request), params, request, err);
 }
 
+static int op_revoke(struct request *request, void *params, struct error *err)
+{
+    (void)params;
+    int r = sandbox_revoke_tokens(sandbox_of(request), err);
+    if (r == 0)
+        request_reply(request, json_object(), NULL, 0);
+    return r;
+}
+
 /* ---- templates
  * ------------------------------------------------------------------------------------------- */
 
@@ -540,6 +549,7 @@ const struct server_op operations[] = {
     {"sandbox.connect", BOTH, IN(RUNNING), FIELDS(id_fields), 0, op_connect},
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
+    {"sandbox.revoke", ROLE_API, LISTED, FIELDS(id_fields), 0, op_revoke},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
     {"egress.list", ROLE_RESOLVER, STATE_READY, FIELDS(egress_list_fields), 0, op_egress_list},
     {"egress.get", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_get},

@@ -23,9 +23,10 @@
 int sandbox_save_config(const struct sandbox *sandbox, struct error *err)
 {
     cleanup_json json_t *config = json_pack(
-        "{s:s, s:O, s:O, s:o, s:s, s:i, s:I}", "id", sandbox->id, "spec", sandbox->spec, "layers",
-        sandbox->layers, "limits", limits_to_json(&sandbox->limits), "disk", sandbox->disk->name,
-        "slot", (int)sandbox->slot, "created_at", (json_int_t)sandbox->created_at);
+        "{s:s, s:O, s:O, s:o, s:s, s:i, s:I, s:I}", "id", sandbox->id, "spec", sandbox->spec,
+        "layers", sandbox->layers, "limits", limits_to_json(&sandbox->limits), "disk",
+        sandbox->disk->name, "slot", (int)sandbox->slot, "created_at",
+        (json_int_t)sandbox->created_at, "access_epoch", (json_int_t)sandbox->access_epoch);
 
     if (!config)
         return error_oom(err);
@@ -77,7 +78,7 @@ struct stored_config {
     const char *id;
     const char *disk;
     json_t *spec, *layers, *limits;
-    int64_t slot, created_at;
+    int64_t slot, created_at, access_epoch;
 };
 
 static const struct field config_fields[] = {
@@ -88,6 +89,8 @@ static const struct field config_fields[] = {
     {"disk", FIELD_STRING, offsetof(struct stored_config, disk), 1, 16, false, NULL},
     {"slot", FIELD_INT, offsetof(struct stored_config, slot), 0, 32767, true, NULL},
     {"created_at", FIELD_INT, offsetof(struct stored_config, created_at), 0, INT64_MAX, true, NULL},
+    {"access_epoch", FIELD_INT, offsetof(struct stored_config, access_epoch), 0, ACCESS_EPOCH_MAX,
+     false, NULL},
 };
 
 static int read_config(struct sandbox *sandbox, struct error *err)
@@ -110,6 +113,7 @@ static int read_config(struct sandbox *sandbox, struct error *err)
         return error_set_field(err, "disk", "`%s` is not known", stored.disk);
     sandbox->slot = (unsigned int)stored.slot;
     sandbox->created_at = stored.created_at;
+    sandbox->access_epoch = stored.access_epoch;
     sandbox->spec = json_incref(stored.spec);
     sandbox->layers = json_incref(stored.layers);
     return 0;

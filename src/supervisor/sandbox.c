@@ -108,14 +108,16 @@ void sandbox_free(struct sandbox *sandbox)
 json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
 {
     if (brief)
-        return json_pack("{s:s, s:s}", "id", sandbox->id, "state",
-                         sandbox_state_name(sandbox->state));
+        return json_pack("{s:s, s:s, s:s, s:I}", "id", sandbox->id, "state",
+                         sandbox_state_name(sandbox->state), "access", sandbox_access(sandbox),
+                         "access_epoch", (json_int_t)sandbox->access_epoch);
     struct limits limits = limits_resolved(&sandbox->limits);
-    json_t *value =
-        json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:I}", "id", sandbox->id, "state",
-                  sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits), "disk",
-                  sandbox->disk->name, "generation", (int)sandbox->generation, "created_at",
-                  (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at);
+    json_t *value = json_pack(
+        "{s:s, s:s, s:o, s:s, s:i, s:I, s:I, s:s, s:I}", "id", sandbox->id, "state",
+        sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits), "disk",
+        sandbox->disk->name, "generation", (int)sandbox->generation, "created_at",
+        (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at, "access",
+        sandbox_access(sandbox), "access_epoch", (json_int_t)sandbox->access_epoch);
     if (value && (json_object_update_new(value, cause_to_json(&sandbox->cause)) < 0 ||
                   json_object_update_missing(value, sandbox->spec) < 0)) {
         json_decref(value);
@@ -211,11 +213,13 @@ static json_t *choose_egress(const struct supervisor *supervisor, const struct s
 static json_t *spec_to_json(const struct supervisor *supervisor, const struct sandbox_spec *spec,
                             const struct policy *policy)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "template", spec->template, "name",
+    const char *access = spec->access ? spec->access : supervisor->config.sandbox_access;
+
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:s}", "template", spec->template, "name",
                      spec->name ? spec->name : "", "owner", spec->owner ? spec->owner : "",
                      "egress", choose_egress(supervisor, spec, policy), "policy", policy->name,
                      "env", spec->env ? json_incref(spec->env) : json_object(), "labels",
-                     spec->labels ? json_incref(spec->labels) : json_object());
+                     spec->labels ? json_incref(spec->labels) : json_object(), "access", access);
 }
 
 int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,

@@ -35,7 +35,8 @@ struct sandbox {
     struct sandbox_cause cause; /* why it does not run, or is about to end */
     int landlock;               /* ABI that its init runs under, 0: none */
     int64_t oom_kills;          /* of processes other than its init, as far as it has told */
-    json_t *spec;               /* template, name, env, labels, owner, egress, policy */
+    json_t *spec;               /* template, name, env, labels, owner, egress, policy, access */
+    int64_t access_epoch;       /* of preview tokens: those of another are refused */
     json_t *layers;             /* template names, lowest first */
     struct limits limits;
     unsigned int slot;              /* number of its id range and of its network */
@@ -84,7 +85,7 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
  * many wait. */
 int sandbox_wait(struct sandbox *sandbox, struct request *request, struct error *err);
 
-/* The sandbox object of protocol.h; with `brief` id and state only. */
+/* The sandbox object of protocol.h; with `brief` what the proxy needs. */
 json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief);
 
 /* ---- for the files that make up the state machine ---- */
@@ -104,6 +105,11 @@ void sandbox_free(struct sandbox *sandbox);
 /* Sets, saves and announces a state with the present cause; answers the waiters when it is a
  * lasting one. */
 void sandbox_set_state(struct sandbox *sandbox, enum sandbox_state state);
+
+/* access.c: "public" or "private". */
+const char *sandbox_access(const struct sandbox *sandbox);
+/* Refuses every preview token made so far; saved before it is announced. */
+int sandbox_revoke_tokens(struct sandbox *sandbox, struct error *err);
 
 /* launch.c: clones the stage; sets init_pid, pidfd, netns_fd, status_fd, sync_fd. */
 int sandbox_launch(struct sandbox *sandbox, struct error *err);

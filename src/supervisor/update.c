@@ -19,6 +19,7 @@ const struct field update_fields[UPDATE_FIELDS] = {
     {"labels", FIELD_STRING_MAP, offsetof(struct update_params, labels), 0, 32, false, NULL},
     {"limits", FIELD_OBJECT, offsetof(struct update_params, limits), 0, 0, false, NULL},
     {"egress", FIELD_ANY, offsetof(struct update_params, egress), 0, 0, false, NULL},
+    {"access", FIELD_CHOICE, offsetof(struct update_params, access), 0, 0, false, access_choices},
 };
 
 /* Everything of a sandbox that can change. */
@@ -102,6 +103,8 @@ static int make_spec(const struct sandbox *sandbox, const struct update_params *
         r = json_object_set(spec, "labels", params->labels);
     if (r == 0 && params->egress)
         r = json_object_set(spec, "egress", params->egress);
+    if (r == 0 && params->access)
+        r = json_object_set_new(spec, "access", json_string(params->access));
     if (r < 0)
         return error_oom(err);
     *ret_spec = TAKE_PTR(spec);

@@ -9,9 +9,10 @@ struct update_params {
     const char *name;        /* "": none */
     json_t *labels, *limits; /* labels replace all; limits: only those that are named change */
     json_t *egress;          /* base/egress.h */
+    const char *access;      /* of previews */
 };
 
-#define UPDATE_FIELDS 5
+#define UPDATE_FIELDS 6
 extern const struct field update_fields[UPDATE_FIELDS];
 
 /* All or nothing: everything is checked first; what the kernel refuses is named (field and reason)

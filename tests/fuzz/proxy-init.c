@@ -76,7 +76,10 @@ static void open_world(struct world *world)
     struct link *link = world->sandbox ? link_of(&world->control, world->sandbox) : NULL;
     if (world->control.epoll < 0 || !link)
         fuzz_give_up("set-up");
-    link_state(link, "running");
+    cleanup_json json_t *sandbox = json_pack("{s:s, s:s}", "state", "running", "access", "public");
+    if (!sandbox)
+        fuzz_give_up("memory");
+    link_state(link, sandbox);
     pair(&world->init, &near);
     fuzz_send(world->supervisor.fd, (struct span){connected, sizeof(connected) - 1}, near);
     close(near);

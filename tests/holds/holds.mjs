@@ -124,6 +124,46 @@ export const holds = [
         test: ['frames', 'an origin of the list'],
     },
     {
+        name: 'a private preview asks for a token',
+        edits: [['src/proxy/dispatch.c', 'view.state != ROUTE_UNKNOWN && !admit(client)', 'view.state == ROUTE_UNKNOWN && !admit(client)']],
+        test: ['access', 'without a token'],
+    },
+    {
+        name: 'a preview token bears the HMAC of this installation\'s key',
+        edits: [['src/base/preview-token.c', 'gnutls_memcmp(mac, text + MAC_AT, sizeof(mac)) != 0', 'false']],
+        test: ['access', 'a wrong, expired, revoked'],
+    },
+    {
+        name: 'preview tokens of another epoch are refused',
+        edits: [['src/base/preview-token.c', 'epoch != claims->epoch || ', '']],
+        test: ['access', 'a wrong, expired, revoked'],
+    },
+    {
+        name: 'preview tokens expire',
+        edits: [['src/base/preview-token.c', ' || (int64_t)expiry <= claims->now', '']],
+        test: ['access', 'a wrong, expired, revoked'],
+    },
+    {
+        name: 'what a revoked token has opened is closed',
+        edits: [['src/proxy/worker.c', '    admit_review(worker, site);\n', '']],
+        test: ['access', 'a revocation, the end of a token'],
+    },
+    {
+        name: 'the dev server sees no preview token in the query',
+        edits: [['src/proxy/rewrite.c', 'access_add_path(out, path)', 'add_text(out, path)']],
+        test: ['access', 'the dev server never sees'],
+    },
+    {
+        name: 'the dev server sees no preview token in fields',
+        edits: [['src/proxy/rewrite.c', ' || access_is_ours(field)', '']],
+        test: ['access', 'the dev server never sees'],
+    },
+    {
+        name: 'the dev server sees no preview token in cookies',
+        edits: [['src/proxy/rewrite.c', 'if (field->id == NAME_COOKIE)', 'if (false)']],
+        test: ['access', 'the dev server never sees'],
+    },
+    {
         name: 'X-Forwarded-* is believed of trusted proxies alone',
         edits: [['src/proxy/client.c', 'client->trusted = networks_hold(', 'client->trusted = true || networks_hold(']],
         test: ['names', 'a proxy in front'],

@@ -135,7 +135,7 @@ test('the proxy may ask for none of the operations of the API', async () => {
         await peer.refused(name, {}, 'refused');
     }
     const { ok } = await peer.call('sandbox.get', { sandbox: running });
-    assert.deepEqual(Object.keys(ok.sandbox).sort(), ['id', 'state']);
+    assert.deepEqual(Object.keys(ok.sandbox).sort(), ['access', 'access_epoch', 'id', 'state']);
 });
 
 test('the resolver may ask for its own operations only, and open nothing for a sandbox that has no rules', async () => {

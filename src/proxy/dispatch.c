@@ -162,6 +162,7 @@ static void hold_start(struct client *client)
     /* A restart that is no crash explains why an answer was lost; it is not the request's doing. */
     if (sandbox_view(client->site->sandbox).service == SERVICE_STARTING)
         client->retries = 0;
+    client->refused_since = 0; /* as long as it is known to be away, [proxy] wait_ms counts */
     if (client->navigation)
         show_starting(client);
     else
@@ -394,6 +395,7 @@ void dispatch_connecting(struct client *client)
         return;
     timer_cancel(&client->peer.timer);
     if (r == 0) {
+        client->refused_since = 0;
         site_found_at(client->site, client->port, upstream->inet6);
         sandbox_find_port(client->site->sandbox, client->port);
         dispatch_unpark(client);

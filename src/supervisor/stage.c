@@ -159,6 +159,9 @@ static int run(const struct stage *stage, int *ret_status_fd, struct error *err)
     char *const arguments[] = {"auracode-init", NULL}, *const environment[] = {NULL};
 
     prctl(PR_SET_NAME, "auracode-stage");
+    /* Until the ids change, which clears it: whoever waits for a supervisor that has died holds
+     * copies of its descriptors, so that its programs would not learn of its end. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     int r = enter_cgroups(stage, err);
     if (r == 0)
         r = wait_for_supervisor(stage, &mounts, err);

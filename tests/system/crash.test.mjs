@@ -157,6 +157,7 @@ test('auracoded killed in the middle of creates and removes: all are finished or
         ...made.map((one) => daemon.api('DELETE', `/v1/sandboxes/${one.id}`, { timeoutMs: 8000 })),
     ].map((request) => request.catch((error) => ({ status: error.code })));
     await daemon.killDaemon();
+    await until('what was half made is gone without the next one', () => daemon.processes('auracode-stage').length === 0);
     await daemon.startDaemon();
     await Promise.all(during);
     const { sandboxes } = await daemon.ok('GET', '/v1/sandboxes');

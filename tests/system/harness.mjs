@@ -220,6 +220,17 @@ export class Instance {
         return found && Number(found);
     }
 
+    // The pids of processes of that name whose command line is this instance's.
+    processes(name) {
+        return fs.readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).filter((pid) => {
+            try {
+                return fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.dir);
+            } catch {
+                return false; // ended since
+            }
+        });
+    }
+
     // The pid on the host of a sandbox's init.
     initOf(sandbox) {
         const found = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {

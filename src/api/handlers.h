@@ -52,6 +52,9 @@ HANDLER(file_put);
 HANDLER(file_remove);
 HANDLER(file_tree);
 
+/* watch.c */
+HANDLER(file_watch_socket);
+
 /* dev-server.c */
 HANDLER(dev_server_put);
 HANDLER(dev_server_get);

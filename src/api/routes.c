@@ -116,6 +116,8 @@ static const struct field tree_query[] = {
     {"depth", FIELD_INT, offsetof(struct file_query, depth), 1, 32, false, NULL},
 };
 
+static const struct field watch_query[] = {FILE_PATH(false)};
+
 static const struct field dev_query[] = {
     {"wait", FIELD_CHOICE, offsetof(struct dev_query, wait), 0, 0, false, wait_choices},
     {"timeout_ms", FIELD_INT, offsetof(struct dev_query, timeout_ms), 1, 600000, false, NULL},
@@ -246,6 +248,9 @@ const struct route routes[] = {
     {METHOD_DELETE, BOX "/files", SCOPE_SANDBOXES, BODY_NONE, 0, SCHEMA(file_remove_query),
      NO_FIELDS, file_remove},
     {METHOD_GET, BOX "/tree", SCOPE_READ, BODY_NONE, 0, SCHEMA(tree_query), NO_FIELDS, file_tree},
+
+    {METHOD_GET, BOX "/watch", SCOPE_READ, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(watch_query),
+     NO_FIELDS, file_watch_socket},
 
     {METHOD_GET, BOX "/dev-server", SCOPE_READ, BODY_NONE, 0, SCHEMA(dev_query), NO_FIELDS,
      dev_server_get},

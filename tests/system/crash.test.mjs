@@ -172,6 +172,27 @@ test('auracoded killed in the middle of creates and removes: all are finished or
     command.socket.terminate();
 });
 
+// While the next one's first process holds copies of the daemon's descriptors, those of a lost connection among them.
+test('an init that dies before it has answered whoever wants to talk to it, while others start, takes nobody down', async () => {
+    const pid = daemon.pid;
+    for (let round = 0; round < 6; round++) {
+        const box = await daemon.create({ egress: 'none' });
+        const init = daemon.initOf(box.id);
+        process.kill(init, 'SIGSTOP');
+        const asking = daemon.preview(box.id).catch((error) => error);
+        const others = Promise.all([...Array(6)].map(() => daemon.create({ egress: 'none' })));
+        await until('one is being made', () => daemon.processes('auracode-stage').length > 0);
+        process.kill(init, 'SIGKILL');
+        const made = await others;
+        await asking;
+        for (const { id: one } of [box, ...made]) await daemon.remove(one);
+    }
+    assert.equal(daemon.pid, pid);
+    assert.ok(alive(pid));
+    socket.close();
+    command.socket.terminate();
+});
+
 test('auracode killed: the command it ran ends with it, all else goes on', async () => {
     const { spawn } = await import('node:child_process');
     const client = spawn(daemon.cliProgram, ['exec', id, 'sh', '-c', 'echo running; exec sleep 5150'],

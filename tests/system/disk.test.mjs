@@ -97,8 +97,9 @@ describe('sandboxes of versions that knew no disks', () => {
     test('one of them becomes a template where templates lie on a file system of their own', async () => {
         const place = smallFileSystem(64);
         fs.symlinkSync(path.join(templates, 'base'), path.join(place.mount, 'base'));
-        const other = await Instance.start({ sandbox: { disk_backend: 'plain', templates: place.mount } });
+        let other;
         try {
+            other = await Instance.start({ sandbox: { disk_backend: 'plain', templates: place.mount } });
             const { id } = await other.create({ template: 'base', egress: 'none' });
             await other.output(id, 'echo kept > /app/kept');
             await other.ok('POST', `/v1/sandboxes/${id}/stop`);
@@ -107,8 +108,11 @@ describe('sandboxes of versions that knew no disks', () => {
             const made = await other.create({ template: 'moved', egress: 'none' });
             assert.equal(await other.output(made.id, 'cat /app/kept'), 'kept\n');
         } finally {
-            await other.stop();
-            place.remove();
+            try {
+                await other?.stop();
+            } finally {
+                place.remove();
+            }
         }
     });
 

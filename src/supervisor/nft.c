@@ -8,14 +8,13 @@
  *   prerouting   the mark without which nothing is forwarded (fence.h)
  *   postrouting  masquerade of our subnet
  *   s_ID         what the sandbox may reach; every path ends in accept or reject and is counted
- *   h_ID         networks that only an admin can allow, for when the host has one of their
- * addresses a_ID, p_ID   addresses that the resolver found for domain rules; p_ID with protocol and
- * port. They expire with the answers y_ID, n_ID   counters of what was accepted and refused
+ *   h_ID         networks that only an admin can allow, where the host has one of their addresses
+ *   a_ID, p_ID   addresses found for domain rules, until the answers expire; p_ID: and ports
+ *   y_ID, n_ID   counters of what was accepted and refused
  *
  * A connection carries the mark of the rules that let it out. After a change of the rules it meets
  * the new ones once and is refused or gets the new mark, so a change holds for what is open, too,
  * while an address that expires cuts nothing.
- *
  * Commands are libnftables' JSON (libnftables-json(5)). */
 #include "supervisor/nft.h"
 
@@ -146,8 +145,7 @@ static json_t *private_set(void)
     return json_pack("{s:o}", "set", set);
 }
 
-/* {"add":{KIND:{"family":"inet","table":..,"name":..}}}; `more` (stolen, may be NULL) is merged in.
- */
+/* {"add":{KIND:{"family":"inet","table":..,"name":..}}}; `more` (stolen, may be NULL) goes in. */
 static void command(json_t *commands, const char *verb, const char *kind, const char *table,
                     const char *name, json_t *more)
 {

@@ -205,7 +205,7 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
  * connections that carry the answers. */
 static void finish(struct api *api)
 {
-    api->stopping = true;
+    api->stopping = api->ending = true;
     if (api->http)
         http_abort_all(api->http);
     ended_close(api);

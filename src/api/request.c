@@ -410,6 +410,8 @@ enum MHD_Result request_step(struct http_request *request, struct MHD_Connection
 
     request->connection = connection;
     *data_length = 0;
+    if (request->api->ending && request->phase < PHASE_REFUSED)
+        return MHD_NO;
     if (request->phase == PHASE_NEW)
         return step_new(request, method);
     if (request->admission)

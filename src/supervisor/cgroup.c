@@ -105,8 +105,7 @@ int cgroup_file(const struct cgroup_tree *tree, enum controller_kind controller,
 
 /* The group that systemd has delegated to us: that of the unit beside ours that the environment
  * names (contrib/systemd), or our own. */
-static int delegated_group(const struct cgroup_tree *tree, char *ret_path, size_t size,
-                           struct error *err)
+static int delegated_group(struct cgroup_tree *tree, char *ret_path, size_t size, struct error *err)
 {
     const char *unit = getenv("AURACODE_CGROUP_UNIT");
     char path[1024];
@@ -119,9 +118,11 @@ static int delegated_group(const struct cgroup_tree *tree, char *ret_path, size_
     name = name ? name + 1 : ret_path;
     snprintf(name, size - (size_t)(name - ret_path), "%.120s/", unit);
     snprintf(path, sizeof(path), "%s/%s", tree->v2_mount, ret_path);
-    return access(path, F_OK) < 0
-               ? error_sys(err, errno, "the cgroup `%s` of AURACODE_CGROUP_UNIT", path)
-               : 0;
+    if (access(path, F_OK) < 0)
+        return error_sys(err, errno, "the cgroup `%s` of AURACODE_CGROUP_UNIT", path);
+    snprintf(tree->keeper, sizeof(tree->keeper), "%s%s", ret_path,
+             tree->v2[CGROUP_MEMORY] ? "supervisor/" : "");
+    return 0;
 }
 
 /* Writes each process of the group at `path` to `function`. */
@@ -222,9 +223,6 @@ int cgroup_tree_open(struct cgroup_tree *ret_tree, const char *name, int state_f
     if (r < 0)
         return r;
     snprintf(tree.name, sizeof(tree.name), "%s%.63s", group, name);
-    if (getenv("AURACODE_CGROUP_UNIT"))
-        snprintf(tree.keeper, sizeof(tree.keeper), "%s%s", group,
-                 tree.v2[CGROUP_MEMORY] ? "supervisor/" : "");
     r = empty_inner_group(&tree, group, err);
     if (r < 0)
         return r;

@@ -6,43 +6,25 @@
  * sandbox (close code 1001). */
 #include "api/handlers.h"
 
+#include "api/feed.h"
 #include "api/file-schema.h"
 #include "api/init-events.h"
 #include "api/inits.h"
-#include "api/ws.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
 #include <string.h>
 #include <wslay/wslay.h>
 
-#define QUEUE_MAX        (1u << 20) /* bytes */
-#define CODE_SLOW_READER 4008       /* as of chat connections */
-#define PROJECT          "/app"
+#define QUEUE_MAX (1u << 20) /* bytes */
+#define PROJECT   "/app"
 
 struct watcher {
-    struct http_request *request;
-    struct ws *ws;
+    struct feed feed;
     struct init_listener *listener;
     const char *below; /* relative to the project, without slashes at its ends; "": all */
     size_t below_length;
 };
-
-/* `object` is stolen. */
-static void send_object(struct watcher *watcher, json_t *object)
-{
-    cleanup_json json_t *owned = object;
-    cleanup_free char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-    struct ws_text message = {.text = text, .length = text ? strlen(text) : 0};
-
-    if (!text)
-        return;
-    if (ws_queued(watcher->ws) + message.length > QUEUE_MAX)
-        ws_close(watcher->ws, CODE_SLOW_READER);
-    else
-        ws_send_text(watcher->ws, &message);
-    ws_text_clear(&message);
-}
 
 static bool is_below(const struct watcher *watcher, const char *path)
 {
@@ -65,8 +47,8 @@ static void tell_changes(struct watcher *watcher, const json_t *event)
             json_array_append(wanted, change);
     }
     if (overflow || json_array_size(wanted) > 0)
-        send_object(watcher, json_pack("{s:s, s:O, s:b}", "type", "files", "changes", wanted,
-                                       "overflow", overflow));
+        feed_object(&watcher->feed, json_pack("{s:s, s:O, s:b}", "type", "files", "changes", wanted,
+                                              "overflow", overflow));
 }
 
 static void on_event(void *userdata, const char *name, json_t *event)
@@ -79,7 +61,7 @@ static void on_lost(void *userdata)
 {
     struct watcher *watcher = userdata;
 
-    ws_close(watcher->ws, WSLAY_CODE_GOING_AWAY);
+    feed_close(&watcher->feed, WSLAY_CODE_GOING_AWAY);
 }
 
 static const struct init_handler init_handler = {.event = on_event, .lost = on_lost};
@@ -87,55 +69,14 @@ static const struct init_handler init_handler = {.event = on_event, .lost = on_l
 /* ---- the connection
  * -------------------------------------------------------------------------------------- */
 
-static void on_opened(void *userdata)
+static void on_opened(struct feed *feed)
 {
-    struct watcher *watcher = userdata;
-
-    send_object(watcher, json_pack("{s:s}", "type", "watching"));
+    feed_object(feed, json_pack("{s:s}", "type", "watching"));
 }
 
-static void on_message(void *userdata, bool binary, const char *data, size_t length)
+static void stop_listening(struct feed *feed)
 {
-    struct watcher *watcher = userdata;
-
-    (void)binary;
-    (void)data;
-    (void)length;
-    ws_close(watcher->ws, WSLAY_CODE_POLICY_VIOLATION); /* there is nothing to be said here */
-}
-
-static void on_writable(void *userdata)
-{
-    (void)userdata;
-}
-
-static void stop_listening(void *userdata)
-{
-    struct watcher *watcher = userdata;
-
-    init_unlisten(TAKE_PTR(watcher->listener));
-}
-
-static const struct ws_handler handler = {.deflate = true,
-                                          .opened = on_opened,
-                                          .message = on_message,
-                                          .writable = on_writable,
-                                          .closed = stop_listening};
-
-static void on_abort(struct http_request *request)
-{
-    struct watcher *watcher = request->state;
-
-    ws_abort(watcher->ws, WSLAY_CODE_GOING_AWAY);
-}
-
-static void free_watcher(void *state)
-{
-    struct watcher *watcher = state;
-
-    stop_listening(watcher);
-    ws_free(watcher->ws);
-    free(watcher);
+    init_unlisten(TAKE_PTR(((struct watcher *)feed)->listener));
 }
 
 /* As file paths are written elsewhere: relative to the project, or absolute. */
@@ -159,20 +100,16 @@ static int accept_watcher(struct http_request *request, struct error *err)
 
     if (!watcher)
         return error_oom(err);
-    watcher->request = request;
+    watcher->feed =
+        (struct feed){.queue_max = QUEUE_MAX, .opened = on_opened, .closed = stop_listening};
     choose_below(watcher, query->path);
     watcher->listener = init_listen(request->api, request->captures[0], &init_handler, watcher);
-    int r = watcher->listener ? ws_accept(request, &handler, watcher, &watcher->ws, err)
-                              : error_oom(err);
+    int r = watcher->listener ? feed_accept(request, &watcher->feed, err) : error_oom(err);
     if (r < 0) {
-        stop_listening(watcher);
+        stop_listening(&watcher->feed);
         free(watcher);
-        return r;
     }
-    request->state = watcher;
-    request->state_free = free_watcher;
-    http_on_abort(request, on_abort);
-    return 0;
+    return r;
 }
 
 static void on_watched(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)

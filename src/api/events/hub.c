@@ -38,6 +38,12 @@ static struct event_box *find(struct event_hub *hub, const char *sandbox)
     return NULL;
 }
 
+/* Of one that has any. */
+static const struct event *last_event(const struct event_box *box)
+{
+    return &box->kept[(box->first + box->count - 1) % EVENTS_KEPT];
+}
+
 static void box_free(struct event_box *box)
 {
     init_unlisten(box->listener);
@@ -60,8 +66,8 @@ static void dig_up(struct event_hub *hub)
     struct event_box *box = *oldest;
     *oldest = box->next;
     hub->n_removed--;
-    if (box->count > 0 && hub->first_id < box->kept[(box->first + box->count - 1) % EVENTS_KEPT].id)
-        hub->first_id = box->kept[(box->first + box->count - 1) % EVENTS_KEPT].id;
+    if (box->count > 0 && hub->first_id < last_event(box)->id)
+        hub->first_id = last_event(box)->id;
     box_free(box);
 }
 
@@ -105,7 +111,7 @@ static void publish(struct event_hub *hub, struct event_box *box, const char *ty
         return;
     }
     keep(box, (struct event){id, text, strlen(text)});
-    const struct event *event = &box->kept[(box->first + box->count - 1) % EVENTS_KEPT];
+    const struct event *event = last_event(box);
     for (struct event_listener *at = hub->listeners, *next; at; at = next) {
         next = at->next;
         at->told(at, box, event);
@@ -234,23 +240,41 @@ static void set_state(struct event_hub *hub, struct event_box *box, const char *
     }
 }
 
-void event_hub_sandbox(struct event_hub *hub, json_t *sandbox)
+/* Id and state of a sandbox object, if it has them. */
+static bool read_sandbox(const json_t *sandbox, const char **ret_id, const char **ret_state)
 {
-    const char *id = json_string_value(json_object_get(sandbox, "id"));
-    const char *state = json_string_value(json_object_get(sandbox, "state"));
-    struct event_box *box = id && state && sandbox_id_valid(id) ? find(hub, id) : NULL;
-    bool removed = str_equal(state, "removed");
+    *ret_id = json_string_value(json_object_get(sandbox, "id"));
+    *ret_state = json_string_value(json_object_get(sandbox, "state"));
+    return *ret_id && *ret_state && sandbox_id_valid(*ret_id);
+}
 
-    if (!id || !state || !sandbox_id_valid(id) || (box && box->removed) || (!box && removed))
-        return;
+/* The box of a sandbox that was seen just now; `box`: the one that is there, or NULL. */
+static struct event_box *see(struct event_hub *hub, struct event_box *box, const char *id,
+                             const json_t *sandbox)
+{
     if (!box)
         box = add(hub, id);
     if (!box)
-        return;
+        return NULL;
     take_identity(box, sandbox);
     box->round = hub->round;
-    set_state(hub, box, state,
-              removed ? json_incref(sandbox) : sandbox_to_client(hub->api, sandbox));
+    return box;
+}
+
+void event_hub_sandbox(struct event_hub *hub, json_t *sandbox)
+{
+    const char *id, *state;
+
+    if (!read_sandbox(sandbox, &id, &state))
+        return;
+    struct event_box *box = find(hub, id);
+    bool removed = str_equal(state, "removed");
+    if (box ? box->removed : removed)
+        return;
+    box = see(hub, box, id, sandbox);
+    if (box)
+        set_state(hub, box, state,
+                  removed ? json_incref(sandbox) : sandbox_to_client(hub->api, sandbox));
 }
 
 /* ---- asking for all
@@ -260,24 +284,19 @@ static void ask_page(struct event_hub *hub);
 
 static void take_listed(struct event_hub *hub, json_t *sandbox)
 {
-    const char *id = json_string_value(json_object_get(sandbox, "id"));
-    const char *state = json_string_value(json_object_get(sandbox, "state"));
-    struct event_box *box = id && state && sandbox_id_valid(id) ? find(hub, id) : NULL;
+    const char *id, *state;
 
-    if (!id || !state || !sandbox_id_valid(id))
+    if (!read_sandbox(sandbox, &id, &state))
         return;
     snprintf(hub->after, sizeof(hub->after), "%s", id);
+    struct event_box *box = find(hub, id);
     if (hub->knows_all && (!box || !str_equal(box->state, state))) {
         event_hub_sandbox(hub, sandbox);
         return;
     }
-    if (!box)
-        box = add(hub, id);
-    if (!box)
-        return;
-    take_identity(box, sandbox);
-    box->round = hub->round;
-    set_state(hub, box, state, NULL);
+    box = see(hub, box, id, sandbox);
+    if (box)
+        set_state(hub, box, state, NULL);
 }
 
 static void miss_the_rest(struct event_hub *hub)

@@ -47,6 +47,7 @@ struct event_listener {
     struct event_listener *next;
     void (*told)(struct event_listener *listener, const struct event_box *box,
                  const struct event *event);
+    void *userdata;
 };
 
 struct event_hub {
@@ -69,4 +70,5 @@ void event_hub_refresh(struct event_hub *hub);
 void event_hub_sandbox(struct event_hub *hub, json_t *sandbox);
 
 void event_listen(struct event_hub *hub, struct event_listener *listener);
+/* One that does not listen is no error. */
 void event_unlisten(struct event_hub *hub, struct event_listener *listener);

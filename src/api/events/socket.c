@@ -9,66 +9,38 @@
 #include "api/events/hub.h"
 
 #include "api/events/event-schema.h"
+#include "api/feed.h"
 #include "api/handlers.h"
 #include "api/owner.h"
-#include "api/ws.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wslay/wslay.h>
 
-#define QUEUE_MAX        (4u << 20) /* bytes; a replay of all that is kept may be more */
-#define CODE_SLOW_READER 4008       /* as of chat connections */
+#define QUEUE_MAX (4u << 20) /* bytes; a replay of all that is kept may be more */
 
 struct watcher {
-    struct event_listener listener; /* first: told() gets it */
-    struct http_request *request;
-    struct ws *ws;
+    struct feed feed;
+    struct event_listener listener;
     char sandbox[SANDBOX_ID_LENGTH + 1]; /* "": all */
     int64_t since;                       /* -1: from now on */
-    bool listening, over;
 };
 
 static bool wants(const struct watcher *watcher, const struct event_box *box)
 {
     return (!watcher->sandbox[0] || str_equal(watcher->sandbox, box->sandbox)) &&
-           owner_may_see(watcher->request, box->identity);
-}
-
-static void send_text(struct watcher *watcher, const char *data, size_t length)
-{
-    struct ws_text text = {.text = data, .length = length};
-
-    ws_send_text(watcher->ws, &text);
-    ws_text_clear(&text);
-}
-
-/* `object` is stolen. */
-static void send_object(struct watcher *watcher, json_t *object)
-{
-    cleanup_json json_t *owned = object;
-    cleanup_free char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-
-    if (text)
-        send_text(watcher, text, strlen(text));
+           owner_may_see(watcher->feed.request, box->identity);
 }
 
 static void on_told(struct event_listener *listener, const struct event_box *box,
                     const struct event *event)
 {
-    struct watcher *watcher = (struct watcher *)listener;
+    struct watcher *watcher = listener->userdata;
 
-    if (watcher->over || !wants(watcher, box))
-        return;
-    if (ws_queued(watcher->ws) + event->length > QUEUE_MAX) {
-        watcher->over = true;
-        ws_close(watcher->ws, CODE_SLOW_READER);
-        return;
-    }
-    send_text(watcher, event->text, event->length);
+    if (wants(watcher, box))
+        feed_text(&watcher->feed, event->text, event->length);
 }
 
 /* ---- the replay
@@ -76,7 +48,7 @@ static void on_told(struct event_listener *listener, const struct event_box *box
 
 static void tell_gap(struct watcher *watcher, const struct event_box *box)
 {
-    send_object(watcher,
+    feed_object(&watcher->feed,
                 json_pack("{s:s, s:I, s:s*}", "type", "gap", "since", (json_int_t)watcher->since,
                           "sandbox_id", box ? box->sandbox : NULL));
 }
@@ -126,73 +98,27 @@ static void replay(struct watcher *watcher, const struct event_hub *hub)
     collect(watcher, hub, list);
     qsort(list, n, sizeof(*list), by_id);
     for (size_t i = 0; i < n; i++)
-        send_text(watcher, list[i]->text, list[i]->length);
+        feed_text(&watcher->feed, list[i]->text, list[i]->length);
 }
 
 /* ---- the connection
  * -------------------------------------------------------------------------------------- */
 
-static void on_opened(void *userdata)
+static void on_opened(struct feed *feed)
 {
-    struct watcher *watcher = userdata;
-    struct event_hub *hub = watcher->request->api->events;
+    struct watcher *watcher = (struct watcher *)feed;
+    struct event_hub *hub = feed->request->api->events;
 
     if (watcher->since >= 0)
         replay(watcher, hub);
-    send_object(watcher,
-                json_pack("{s:s, s:I}", "type", "replayed", "id", (json_int_t)hub->last_id));
-    watcher->listener.told = on_told;
-    watcher->listening = true;
+    feed_object(feed, json_pack("{s:s, s:I}", "type", "replayed", "id", (json_int_t)hub->last_id));
+    feed->queue_max = QUEUE_MAX;
     event_listen(hub, &watcher->listener);
 }
 
-static void on_message(void *userdata, bool binary, const char *data, size_t length)
+static void on_closed(struct feed *feed)
 {
-    struct watcher *watcher = userdata;
-
-    (void)binary;
-    (void)data;
-    (void)length;
-    ws_close(watcher->ws, WSLAY_CODE_POLICY_VIOLATION); /* there is nothing to be said here */
-}
-
-static void on_writable(void *userdata)
-{
-    (void)userdata;
-}
-
-static void stop_listening(struct watcher *watcher)
-{
-    if (watcher->listening)
-        event_unlisten(watcher->request->api->events, &watcher->listener);
-    watcher->listening = false;
-}
-
-static void on_closed(void *userdata)
-{
-    stop_listening(userdata);
-}
-
-static const struct ws_handler handler = {.deflate = true,
-                                          .opened = on_opened,
-                                          .message = on_message,
-                                          .writable = on_writable,
-                                          .closed = on_closed};
-
-static void on_abort(struct http_request *request)
-{
-    struct watcher *watcher = request->state;
-
-    ws_abort(watcher->ws, WSLAY_CODE_GOING_AWAY);
-}
-
-static void free_watcher(void *state)
-{
-    struct watcher *watcher = state;
-
-    stop_listening(watcher);
-    ws_free(watcher->ws);
-    free(watcher);
+    event_unlisten(feed->request->api->events, &((struct watcher *)feed)->listener);
 }
 
 static int accept_watcher(struct http_request *request, const struct event_query *query,
@@ -202,19 +128,16 @@ static int accept_watcher(struct http_request *request, const struct event_query
 
     if (!watcher)
         return error_oom(err);
-    watcher->request = request;
-    watcher->since = json_object_get(request->query_json, "since") ? query->since : -1;
+    *watcher = (struct watcher){
+        .feed = {.opened = on_opened, .closed = on_closed},
+        .listener = {.told = on_told, .userdata = watcher},
+        .since = json_object_get(request->query_json, "since") ? query->since : -1};
     if (query->sandbox)
         snprintf(watcher->sandbox, sizeof(watcher->sandbox), "%s", query->sandbox);
-    int r = ws_accept(request, &handler, watcher, &watcher->ws, err);
-    if (r < 0) {
+    int r = feed_accept(request, &watcher->feed, err);
+    if (r < 0)
         free(watcher);
-        return r;
-    }
-    request->state = watcher;
-    request->state_free = free_watcher;
-    http_on_abort(request, on_abort);
-    return 0;
+    return r;
 }
 
 static bool is_known(struct http_request *request, const char *sandbox)

@@ -288,18 +288,27 @@ static void trim(struct client *client)
     }
 }
 
+static enum flow_result run_flow(struct client *client, struct flow *flow, struct peer *from,
+                                 struct peer *to, bool *moved)
+{
+    struct worker *worker = client->worker;
+    enum flow_result r =
+        flow_run(&worker->buffers, &worker->pipes, flow, from, to, quota_rounds(client), moved);
+
+    if (r == FLOW_AGAIN)
+        worker_again(worker, client);
+    return r;
+}
+
 /* The request's direction. False: the client is gone or the exchange has changed its state. */
 static bool run_up(struct client *client, bool *moved)
 {
-    struct worker *worker = client->worker;
     struct peer *upstream = &client->upstream->peer;
     enum flow_result r;
 
     if (upstream->failed && client->answered)
         client->up.done = true;
-    r = flow_run(&worker->buffers, &worker->pipes, &client->up, &client->peer, upstream, moved);
-    if (r == FLOW_AGAIN)
-        worker_again(worker, client);
+    r = run_flow(client, &client->up, &client->peer, upstream, moved);
     if (r == FLOW_SOURCE_LOST) {
         if (!client->answered && !client->peer.eof && !client->peer.failed) {
             client->keep_alive = false;
@@ -335,7 +344,6 @@ static bool run_response_head(struct client *client)
 
 void exchange_run(struct client *client)
 {
-    struct worker *worker = client->worker;
     bool moved = false;
 
     if (client->peer.failed) {
@@ -357,8 +365,7 @@ void exchange_run(struct client *client)
         trim(client);
         return;
     }
-    enum flow_result r =
-        flow_run(&worker->buffers, &worker->pipes, &client->down, upstream, &client->peer, &moved);
+    enum flow_result r = run_flow(client, &client->down, upstream, &client->peer, &moved);
     if (r == FLOW_SOURCE_LOST || r == FLOW_SINK_LOST) {
         client_close(client);
         return;
@@ -367,8 +374,6 @@ void exchange_run(struct client *client)
         finish_exchange(client);
         return;
     }
-    if (r == FLOW_AGAIN)
-        worker_again(worker, client);
     arm_timer(client, moved);
     trim(client);
 }
@@ -377,13 +382,10 @@ void exchange_run(struct client *client)
 static bool tunnel_flow(struct client *client, struct flow *flow, struct peer *from,
                         struct peer *to, bool *moved)
 {
-    enum flow_result r =
-        flow_run(&client->worker->buffers, &client->worker->pipes, flow, from, to, moved);
+    enum flow_result r = run_flow(client, flow, from, to, moved);
 
     if (r == FLOW_SOURCE_LOST || r == FLOW_SINK_LOST)
         return false;
-    if (r == FLOW_AGAIN)
-        worker_again(client->worker, client);
     if (flow->done && to->out.length == 0)
         peer_shut(to);
     return true;

@@ -188,9 +188,10 @@ static enum flow_result run_pipe(struct pipe_pool *pipes, struct flow *flow, str
 }
 
 enum flow_result flow_run(struct buffer_pool *buffers, struct pipe_pool *pipes, struct flow *flow,
-                          struct peer *source, struct peer *sink, bool *ret_moved)
+                          struct peer *source, struct peer *sink, unsigned int rounds,
+                          bool *ret_moved)
 {
-    for (unsigned int i = 0; i < RUN_ROUNDS; i++) {
+    for (unsigned int i = 0; i < rounds; i++) {
         bool moved = false;
         if (wants_pipe(flow, source, sink) && !flow->pipe)
             flow->pipe = pipe_take(pipes);

@@ -33,6 +33,8 @@ enum flow_result {
     FLOW_SINK_LOST,
 };
 
-/* Moves what can be moved. `*ret_moved` is set if any byte moved. */
+/* Moves what can be moved in `rounds` (1 or more) transfers of at most one buffer or pipe each.
+ * `*ret_moved` is set if any byte moved. */
 enum flow_result flow_run(struct buffer_pool *buffers, struct pipe_pool *pipes, struct flow *flow,
-                          struct peer *source, struct peer *sink, bool *ret_moved);
+                          struct peer *source, struct peer *sink, unsigned int rounds,
+                          bool *ret_moved);

@@ -63,6 +63,11 @@ void quota_charge(struct client *client)
     while (!atomic_compare_exchange_weak(paid, &before, after));
 }
 
+unsigned int quota_rounds(const struct client *client)
+{
+    return client->worker->proxy->config.proxy_bandwidth > 0 ? 1 : RUN_ROUNDS;
+}
+
 bool quota_exhausted(const struct client *client)
 {
     if (client->worker->proxy->config.proxy_bandwidth == 0)

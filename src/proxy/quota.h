@@ -12,5 +12,9 @@ void quota_leave(struct client *client);
 /* Charges the site for what has moved since the last call. */
 void quota_charge(struct client *client);
 
+/* Transfers in one turn of the client: where the bandwidth has a limit one, since a turn moves what
+ * it can and owes the rest, or a peer that reads at once would get megabytes and then nothing. */
+unsigned int quota_rounds(const struct client *client);
+
 /* Whether the sandbox has used up bandwidth_per_sandbox: nothing more should move for a while. */
 bool quota_exhausted(const struct client *client);

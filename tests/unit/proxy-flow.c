@@ -123,7 +123,8 @@ static enum flow_result run_flow(struct bench *bench, struct flow *flow)
     bool moved = false;
 
     bench->source.readable = bench->sink.writable = true; /* as an edge would have it */
-    return flow_run(&bench->buffers, &bench->pipes, flow, &bench->source, &bench->sink, &moved);
+    return flow_run(&bench->buffers, &bench->pipes, flow, &bench->source, &bench->sink, RUN_ROUNDS,
+                    &moved);
 }
 
 /* Writes the body as fast as it goes and reads it at the other end. */

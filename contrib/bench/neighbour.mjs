@@ -55,7 +55,11 @@ try {
         const attacker = await instance.create({ egress: 'none', limits: { memory: 512 * MiB, cpu: 1, pids: 256, disk: 128 * MiB } });
         await arm(instance, attacker.id);
         await rage(attacker.id);
+        const stats = () => instance.ok('GET', `/v1/sandboxes/${attacker.id}/stats`);
+        const before = await stats(), began = performance.now();
         raging.push(await round(victim.id));
+        const share = ((await stats()).cpu_ns - before.cpu_ns) / 1e6 / (performance.now() - began);
+        if (!(share > 0.3)) throw new Error(`the attacks had ${share} processors in the round: they had ended`);
         await instance.remove(attacker.id);
     }
     report('neighbour', [['preview, quiet', sorted(quiet.flat())], ['preview, beside the attacks', sorted(raging.flat())]]);

@@ -229,6 +229,11 @@ export const holds = [
         test: ['resources', 'inotify instances are counted'],
     },
     {
+        name: 'keys are refused whatever the policy says',
+        edits: [['src/supervisor/own-filter.c', '    "add_key",\n', '']],
+        test: ['resources', '^keys: none'],
+    },
+    {
         name: 'sandboxes reach no private range',
         edits: [['src/supervisor/nft.c', 'reject_rule(rules, name, json_pack("[o]", match("==", payload("ip", "daddr"), private_set())));', 'json_decref(private_set());']],
         test: ['egress-net', '^restricted: public addresses'],

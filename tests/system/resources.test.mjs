@@ -5,11 +5,11 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { Instance, until } from './harness.mjs';
-import { arm } from './hostile/hostile.mjs';
+import { allowAllCalls, arm, policiesWith } from './hostile/hostile.mjs';
 
 const MiB = 1 << 20;
 const LIMITS = { memory: 256 * MiB, pids: 64, tmp: 32 * MiB };
-const EAGAIN = 11, ENFILE = 23, EMFILE = 24, ENOSPC = 28, EDQUOT = 122;
+const EPERM = 1, EAGAIN = 11, ENFILE = 23, EMFILE = 24, ENOSPC = 28, EDQUOT = 122;
 
 let daemon, neighbour, attacker, probe;
 before(async () => {
@@ -112,6 +112,23 @@ test('inotify instances are counted for each sandbox: whoever holds all takes no
     for (const holder of holders) holder.control({ type: 'signal', signal: 'SIGKILL' });
     await Promise.all(holders.map((holder) => holder.ended));
     await daemon.output(attacker.id, ['node', '-e', 'require("fs").watch("/app").close()']);
+});
+
+// The kernel counts keys by uid. A sandbox's uids have none, whatever the policy allows: the daemon's own filter holds for
+// all that it starts.
+test('keys: none can be made, with the policies that ship and with one that allows every call', async () => {
+    const firstId = 65536, bare = policiesWith(allowAllCalls);
+    const other = await Instance.start({ sandbox: { policies: bare.folder } });
+    try {
+        const bareProbe = await arm(other, (await other.create({ egress: 'none' })).id);
+        for (const one of [probe, bareProbe])
+            for (const user of ['user', 'root']) assert.equal(await one(['keys'], { user }), `ok 0 errno ${EPERM}`);
+        const owners = fs.readFileSync('/proc/key-users', 'utf8').trim().split('\n').map((line) => parseInt(line));
+        assert.ok(owners.includes(0) && owners.every((uid) => uid < firstId), `${owners}`);
+    } finally {
+        await other.stop();
+        bare.remove();
+    }
 });
 
 test('zombies by the thousand are reaped by the init', async () => {

@@ -164,6 +164,20 @@ static int key(char **arguments)
     return tell(syscall(SYS_add_key, "user", "probe", "secret", 6L, -4L));
 }
 
+/* keys: as many as the uid may have; each process of the session has its own name for them. */
+static int keys(char **arguments)
+{
+    long count = 0;
+    char name[32];
+
+    (void)arguments;
+    do
+        snprintf(name, sizeof(name), "probe-%ld", count);
+    while (syscall(SYS_add_key, "user", name, "secret", 6L, -4L) >= 0 && ++count < 1000000);
+    printf("ok %ld errno %d\n", count, errno);
+    return 0;
+}
+
 static int open_socket(char **arguments)
 {
     return tell(socket((int)number(arguments, 0), (int)number(arguments, 1),
@@ -412,6 +426,7 @@ static const struct {
     {"io_uring", io_uring},
     {"attach", attach},
     {"key", key},
+    {"keys", keys},
     {"socket", open_socket},
     {"open", open_verb},
     {"handle", handle},

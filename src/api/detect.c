@@ -26,16 +26,17 @@ static const struct {
     /* What its client needs to find the way back through a proxy, for a script that is nothing but
      * this command; whatever else a script is, an option more might break. */
     const char *command, *option;
+    const char *base_option; /* of the command: the path below which it serves */
 } frameworks[] = {
-    {"next", 3000, true, NULL, NULL},
-    {"nuxt", 3000, true, NULL, NULL},
-    {"astro", 4321, true, NULL, NULL},
-    {"@sveltejs/kit", 5173, true, NULL, NULL},
-    {"react-scripts", 3000, false, NULL, NULL},
-    {"vite", 5173, true, NULL, NULL},
+    {"next", 3000, true, NULL, NULL, NULL},
+    {"nuxt", 3000, true, NULL, NULL, NULL},
+    {"astro", 4321, true, NULL, NULL, NULL}, /* its --base leaves scripts at the root */
+    {"@sveltejs/kit", 5173, true, NULL, NULL, NULL},
+    {"react-scripts", 3000, false, NULL, NULL, NULL},
+    {"vite", 5173, true, "vite", NULL, "--base"},
     /* By itself its client calls the page's host on the server's own port. */
     {"webpack-dev-server", 8080, true, "webpack serve",
-     "--client-web-socket-url=auto://0.0.0.0:0/ws"},
+     "--client-web-socket-url=auto://0.0.0.0:0/ws", NULL},
 };
 
 static const struct package_manager npm = {"npm", "package-lock.json"};
@@ -45,6 +46,11 @@ static const char *const env_defaults[][2] = {
     {"HOSTNAME", "127.0.0.1"},
     {"BROWSER", "none"},
     {"WDS_SOCKET_PORT", "0"}, /* react-scripts: the page's port, not the server's */
+};
+
+/* Ours, for a configuration file to read, and those that frameworks read themselves. */
+static const char *const base_names[] = {
+    "AURACODE_BASE_PATH", "NUXT_APP_BASE_URL", "PUBLIC_URL", /* react-scripts */
 };
 
 static const struct package_manager *find_manager(bool (*has_file)(void *, const char *),
@@ -76,12 +82,14 @@ static bool is_command(const char *line, const char *command)
            (line[length] == '\0' || line[length] == ' ') && !strpbrk(line, "&|;<>#`$()");
 }
 
-static void find_option(const json_t *package, struct detected *detected)
+static void find_options(const json_t *package, struct detected *detected)
 {
     for (size_t i = 0; i < ELEMENTS(frameworks); i++)
         if (frameworks[i].command && str_equal(frameworks[i].package, detected->framework) &&
-            is_command(script_line(package, detected->script), frameworks[i].command))
+            is_command(script_line(package, detected->script), frameworks[i].command)) {
             detected->option = frameworks[i].option;
+            detected->base_option = frameworks[i].base_option;
+        }
 }
 
 static void find_framework(const json_t *package, struct detected *detected)
@@ -115,7 +123,7 @@ int detect_dev_server(const char *text, size_t length,
 
     find_framework(package, &detected);
     detected.script = find_script(package);
-    find_option(package, &detected);
+    find_options(package, &detected);
     *ret_detected = detected;
     if (!text)
         return error_set_code(err, ENOENT, "dev_script_missing",
@@ -136,28 +144,32 @@ static int append(json_t *argv, const char *word)
     return json_array_append_new(argv, json_string(word));
 }
 
-json_t *detect_argv(const struct detected *detected, int port)
+json_t *detect_argv(const struct detected *detected, int port, const char *base)
 {
     char text[12];
     bool ported = detected->port_option && port != detected->port;
+    bool based = detected->base_option && base;
     json_t *argv = json_pack("[s,s,s]", detected->manager->name, "run", detected->script);
     int r = argv ? 0 : -1;
 
     snprintf(text, sizeof(text), "%d", port);
     /* npm would take the options for its own. */
-    if (r == 0 && (ported || detected->option) && str_equal(detected->manager->name, "npm"))
+    if (r == 0 && (ported || based || detected->option) &&
+        str_equal(detected->manager->name, "npm"))
         r = append(argv, "--");
     if (r == 0 && ported)
         r = append(argv, "--port") < 0 ? -1 : append(argv, text);
     if (r == 0 && detected->option)
         r = append(argv, detected->option);
+    if (r == 0 && based)
+        r = append(argv, detected->base_option) < 0 ? -1 : append(argv, base);
     if (r == 0)
         return argv;
     json_decref(argv);
     return NULL;
 }
 
-json_t *detect_env(int port)
+json_t *detect_env(int port, const char *base)
 {
     char text[12];
     json_t *env = json_object();
@@ -168,6 +180,8 @@ json_t *detect_env(int port)
         r = json_object_set_new(env, "PORT", json_string(text));
     for (size_t i = 0; r == 0 && i < ELEMENTS(env_defaults); i++)
         r = json_object_set_new(env, env_defaults[i][0], json_string(env_defaults[i][1]));
+    for (size_t i = 0; r == 0 && base && i < ELEMENTS(base_names); i++)
+        r = json_object_set_new(env, base_names[i], json_string(base));
     if (r == 0)
         return env;
     json_decref(env);

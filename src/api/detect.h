@@ -22,6 +22,7 @@ struct detected {
     int port;                              /* the framework's own */
     bool port_option;                      /* takes --port; the others read PORT */
     const char *option;                    /* that it needs behind a proxy, or NULL */
+    const char *base_option;               /* takes the path to serve below, or NULL */
 };
 
 #define PACKAGE_JSON_MAX (1u << 20)
@@ -33,10 +34,11 @@ int detect_dev_server(const char *text, size_t length,
                       bool (*has_file)(void *userdata, const char *name), void *userdata,
                       struct detected *ret_detected, struct error *err);
 
-/* [manager, "run", script], what makes it use `port` where that is not the framework's own, and what
- * it needs behind a proxy; new reference or NULL. */
-json_t *detect_argv(const struct detected *detected, int port);
+/* [manager, "run", script], what makes it use `port` where that is not the framework's own, what it
+ * needs behind a proxy, and what makes it serve below `base` (NULL: at the root) where there is an
+ * option for that; new reference or NULL. */
+json_t *detect_argv(const struct detected *detected, int port, const char *base);
 
-/* What the frameworks look at to bind to `port` on loopback and to stay quiet; new reference or
- * NULL. */
-json_t *detect_env(int port);
+/* What the frameworks look at to bind to `port` on loopback, to stay quiet, and to serve below
+ * `base` (NULL: at the root); new reference or NULL. */
+json_t *detect_env(int port, const char *base);

@@ -10,6 +10,7 @@ struct dev_body {
     json_t *env;
     int64_t port; /* 0: not given */
     bool auto_restart;
+    bool path_form; /* it is told to serve below /p/ID/PORT */
 };
 
 struct dev_query {

@@ -14,10 +14,18 @@
 
 static json_t *service_to_client(const struct http_request *request, json_t *service)
 {
-    cleanup_free char *url = sandbox_url(request->api, request->captures[0], 0);
+    const char *id = request->captures[0];
+    cleanup_free char *url = sandbox_url(request->api, id, 0);
     json_t *copy = json_is_object(service) ? json_copy(service) : NULL;
+    json_int_t port = json_integer_value(json_object_get(copy, "port"));
+    json_t *path = port > 0 ? json_sprintf("/p/%s/%d/", id, (int)port) : json_null();
 
-    if (copy && (!url || json_object_set_new(copy, "url", json_string(url)) < 0)) {
+    if (!copy) {
+        json_decref(path);
+        return NULL;
+    }
+    if (!url || json_object_set_new(copy, "url", json_string(url)) < 0 ||
+        json_object_set_new(copy, "path", path) < 0) {
         json_decref(copy);
         return NULL;
     }

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #define PROBES_MAX 8u
+#define BASE_BYTES (sizeof("/p//65535") + SANDBOX_ID_LENGTH)
 
 struct probe {
     struct dev_start *start;
@@ -56,9 +57,20 @@ static bool has_file(void *userdata, const char *name)
     return false;
 }
 
-static json_t *make_env(const struct dev_body *body, int port)
+/* Where the path form puts it, without a slash at the end; NULL: it serves at the root. */
+static const char *base_path(const struct dev_start *start, int port, char ret_text[BASE_BYTES])
 {
-    json_t *env = detect_env(port);
+    if (!start->body->path_form)
+        return NULL;
+    snprintf(ret_text, BASE_BYTES, "/p/%s/%u", start->sandbox, (unsigned int)port & 0xffff);
+    return ret_text;
+}
+
+static json_t *make_env(const struct dev_start *start, int port)
+{
+    const struct dev_body *body = start->body;
+    char base[BASE_BYTES];
+    json_t *env = detect_env(port, base_path(start, port, base));
 
     if (env && body->env && json_object_update(env, body->env) < 0) {
         json_decref(env);
@@ -71,8 +83,9 @@ static json_t *make_env(const struct dev_body *body, int port)
 static void finish(struct dev_start *start, json_t *argv, int port)
 {
     json_t *params =
-        json_pack("{s:o,s:o,s:s,s:i,s:b}", "argv", argv, "env", make_env(start->body, port), "cwd",
-                  PROJECT_DIR, "port", port, "auto_restart", start->body->auto_restart);
+        json_pack("{s:o,s:o,s:s,s:i,s:b,s:b}", "argv", argv, "env", make_env(start, port), "cwd",
+                  PROJECT_DIR, "port", port, "auto_restart", start->body->auto_restart, "path_form",
+                  start->body->path_form);
 
     end(start, params, NULL);
 }
@@ -124,6 +137,7 @@ static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds, cons
 static void decide(struct dev_start *start)
 {
     struct detected detected;
+    char base[BASE_BYTES];
     json_t *command = start->body->command;
     int r = detect_dev_server(start->package, start->package_length, has_file, start, &detected,
                               &start->missing);
@@ -132,7 +146,7 @@ static void decide(struct dev_start *start)
     if (command)
         finish(start, command_argv(command), port);
     else if (r == 0)
-        finish(start, detect_argv(&detected, port), port);
+        finish(start, detect_argv(&detected, port, base_path(start, port, base)), port);
     else
         supervisor_call(start->api->supervisor, "sandbox.get",
                         json_pack("{s:s}", "sandbox", start->sandbox), CALL_REPEATABLE, on_sandbox,

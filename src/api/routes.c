@@ -128,6 +128,7 @@ static const struct field dev_body[] = {
     {"env", FIELD_STRING_MAP, offsetof(struct dev_body, env), 0, 128, false, NULL},
     {"port", FIELD_INT, offsetof(struct dev_body, port), 1, 65535, false, NULL},
     {"auto_restart", FIELD_BOOL, offsetof(struct dev_body, auto_restart), 0, 0, false, NULL},
+    {"path_form", FIELD_BOOL, offsetof(struct dev_body, path_form), 0, 0, false, NULL},
 };
 
 /* The seed's message types and senders. */

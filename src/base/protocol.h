@@ -123,7 +123,7 @@
  * Service: {"state":"stopped"|"starting"|"ready"|"crashed","port" (int|null),
  *   "address" ("127.0.0.1"|"::1"|null),"process_id" (int|null),"restarts",cause (as above),
  *   "last_lines":[up to 20 strings, 4 KiB together],"since" (ms since the epoch, of this state),
- *   "command":[argv],"auto_restart":bool}
+ *   "command":[argv],"auto_restart":bool,"path_form":bool}
  * Port: {"port","addresses":["127.0.0.1","::1","0.0.0.0","::"...]}
  * File: {"path","type":"file"|"directory"|"symlink"|"other","size","mode","mtime_ms","mtime_ns",
  *   "inode"}
@@ -150,8 +150,9 @@
  *                                 (bool: this stream feeds stdin) + 1 descriptor -> {"process"}
  * process.resize  api             process_id, rows, cols -> {}
  * service.set     api             argv[], env{}?, cwd?, port? (expected), auto_restart? (true),
- *                                 start_timeout_ms? (60000) -> {"service"}; replaces and restarts
- *                                 the one that is set, the log goes on
+ *                                 start_timeout_ms? (60000), path_form? (false: it serves at its
+ *                                 root; true: below /p/ID/PORT) -> {"service"}; replaces and
+ *                                 restarts the one that is set, the log goes on
  * service.get     api proxy       -> {"service"}
  * service.stop    api             -> {"service"}, once its processes are gone
  * service.attach  api             since?, follow + 1 descriptor -> {}: the service's log, which goes

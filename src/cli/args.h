@@ -31,7 +31,7 @@ struct options {
     uint64_t cpu_weight, log;
     struct args_amount memory_high, swap, inodes, io_read_bps, io_write_bps, tmp, shm;
     struct args_list env, labels, scopes, allow;
-    bool no_dev_server, no_restart, interactive, tty, follow, recursive, all, if_changed;
+    bool no_dev_server, path_form, no_restart, interactive, tty, follow, recursive, all, if_changed;
     const char *cwd, *user, *source, *since, *owner, *state, *access;
     uint64_t expires_ms;
 };

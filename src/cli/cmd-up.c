@@ -17,6 +17,7 @@ struct up {
     int64_t started; /* now_monotonic_ms */
     char *path;      /* of the sandbox's dev server */
     json_t *sandbox, *service;
+    json_t *share; /* what opens a private preview, or NULL */
 };
 
 static void progress(const struct up *up, const char *what)
@@ -110,7 +111,9 @@ static int wait_ready(struct up *up, struct error *err)
 
 static int start_dev_server(struct up *up, struct error *err)
 {
-    int r = client_json(&up->cli->client, "PUT", up->path, json_object(), &up->service, err);
+    json_t *wanted =
+        up->cli->options.path_form ? json_pack("{s:b}", "path_form", 1) : json_object();
+    int r = client_json(&up->cli->client, "PUT", up->path, wanted, &up->service, err);
 
     if (r < 0)
         return r;
@@ -118,16 +121,28 @@ static int start_dev_server(struct up *up, struct error *err)
     return wait_ready(up, err);
 }
 
+static int share(struct up *up, struct error *err)
+{
+    cleanup_free char *path = NULL;
+
+    if (!str_equal(member(up->sandbox, "access"), "private"))
+        return 0;
+    path = str_format("/v1/sandboxes/%s/preview-tokens", member(up->sandbox, "id"));
+    return path ? client_json(&up->cli->client, "POST", path, json_object(), &up->share, err)
+                : error_oom(err);
+}
+
 static int report(struct up *up)
 {
-    const char *url = member(up->service, "url");
+    const char *url = member(up->share, "url");
 
     if (up->cli->options.json) {
-        cleanup_json json_t *both =
-            json_pack("{s:O,s:O?}", "sandbox", up->sandbox, "dev_server", up->service);
+        cleanup_json json_t *both = json_pack("{s:O,s:O?,s:O*}", "sandbox", up->sandbox,
+                                              "dev_server", up->service, "share", up->share);
 
         return cli_print_json(up->cli, both);
     }
+    url = url ? url : member(up->service, "url");
     url = url ? url : member(up->sandbox, "url");
     printf("%s\n", url ? url : member(up->sandbox, "id"));
     return EXIT_OK;
@@ -143,9 +158,12 @@ int cmd_up(struct cli *cli, char **args, int n_args)
     (void)n_args;
     if (r == 0 && !cli->options.no_dev_server)
         r = start_dev_server(&up, &err);
+    if (r == 0)
+        r = share(&up, &err);
     int code = r < 0 ? cli_fail(cli, &err) : report(&up);
     json_decref(up.sandbox);
     json_decref(up.service);
+    json_decref(up.share);
     free(up.path);
     return code;
 }

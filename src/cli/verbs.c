@@ -62,6 +62,7 @@ static const struct option_spec up_options[] = {
     OPTION("template", 't', STRING, template, "NAME", "template (react-vite)"),
     CREATE_OPTIONS,
     OPTION("no-dev-server", 0, FLAG, no_dev_server, NULL, "only create the sandbox"),
+    OPTION("path-form", 0, FLAG, path_form, NULL, "have it serve below /p/ID/PORT, see the README"),
     OPTION("timeout", 0, DURATION, timeout_ms, "TIME", "how long to wait until ready (60s)"),
 };
 static const struct option_spec set_options[] = {

@@ -48,7 +48,7 @@ static const char *const state_names[] = {"stopped", "starting", "ready", "crash
 struct definition {
     json_t *argv, *env, *cwd; /* env, cwd: may be NULL */
     int64_t port, start_timeout_ms;
-    bool auto_restart;
+    bool auto_restart, path_form;
 };
 
 static struct {
@@ -146,12 +146,13 @@ static json_t *service_json(void)
 {
     json_t *lines = ring_last_lines(service.log, 20, 4096);
     json_t *object =
-        json_pack("{s:s, s:o, s:s?, s:o, s:I, s:n, s:n, s:n, s:[], s:o, s:I, s:o, s:b}", "state",
-                  state_names[service.state], "port", optional_integer(service.port), "address",
-                  service.address, "process_id", optional_integer(service.process_id), "restarts",
-                  (json_int_t)service.restarts, "cause", "cause_text", "cause_detail", "limits_hit",
-                  "last_lines", lines ? lines : json_array(), "since", (json_int_t)service.since_ms,
-                  "command", command_json(), "auto_restart", service.definition.auto_restart);
+        json_pack("{s:s, s:o, s:s?, s:o, s:I, s:n, s:n, s:n, s:[], s:o, s:I, s:o, s:b, s:b}",
+                  "state", state_names[service.state], "port", optional_integer(service.port),
+                  "address", service.address, "process_id", optional_integer(service.process_id),
+                  "restarts", (json_int_t)service.restarts, "cause", "cause_text", "cause_detail",
+                  "limits_hit", "last_lines", lines ? lines : json_array(), "since",
+                  (json_int_t)service.since_ms, "command", command_json(), "auto_restart",
+                  service.definition.auto_restart, "path_form", service.definition.path_form);
 
     if (object && service.cause)
         json_object_update(object, service.cause);
@@ -450,7 +451,7 @@ struct set_params {
     json_t *argv, *env;
     const char *cwd;
     int64_t port, start_timeout_ms;
-    bool auto_restart;
+    bool auto_restart, path_form;
 };
 
 static void refuse_pending(void)
@@ -480,6 +481,7 @@ static int service_set(struct request *request, void *params, struct error *err)
         .port = wanted->port,
         .start_timeout_ms = wanted->start_timeout_ms ? wanted->start_timeout_ms : START_TIMEOUT_MS,
         .auto_restart = !json_is_false(json_object_get(request->body, "auto_restart")),
+        .path_form = wanted->path_form,
     };
     timer_cancel(&service.backoff);
     service.pending = request;
@@ -548,6 +550,7 @@ static const struct field set_fields[] = {
     {"cwd", FIELD_STRING, offsetof(struct set_params, cwd), .min = 1},
     {"port", FIELD_INT, offsetof(struct set_params, port), .min = 1, .max = 65535},
     {"auto_restart", FIELD_BOOL, offsetof(struct set_params, auto_restart), .required = false},
+    {"path_form", FIELD_BOOL, offsetof(struct set_params, path_form), .required = false},
     {"start_timeout_ms", FIELD_INT, offsetof(struct set_params, start_timeout_ms), .min = 100,
      .max = 3600000},
 };

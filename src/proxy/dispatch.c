@@ -252,7 +252,10 @@ static void route_running(struct client *client, const struct view *view)
     bool is_service = client->target.port == 0 || (port == view->port && port > 0);
 
     client->port = port;
-    if (is_service && will_come(view))
+    /* One that serves below the prefix decides itself how its root is spelt. */
+    if (client->target.slash_missing && !(view->path_form && port == view->port))
+        reply_redirect_slash(client);
+    else if (is_service && will_come(view))
         hold_start(client);
     else if (is_service && view->service == SERVICE_CRASHED)
         show_crashed(client);
@@ -349,10 +352,6 @@ void dispatch_request(struct client *client)
     }
     if (!client->secure && worker->proxy->redirects) {
         reply_redirect_tls(client);
-        return;
-    }
-    if (client->target.slash_missing) {
-        reply_redirect_slash(client);
         return;
     }
     client->site = site_get(worker, client->target.id);

@@ -14,13 +14,16 @@
 
 void client_names(const struct client *client, struct exchange_names *ret_names)
 {
+    struct view view = sandbox_view(client->site->sandbox);
+
     *ret_names = (struct exchange_names){
         .authority = {client->authority, client->authority_length},
         .domain = client->worker->proxy->domain,
         .target = &client->target,
         .secure = client->secure,
         .port = client->port,
-        .service_port = sandbox_view(client->site->sandbox).port,
+        .service_port = view.port,
+        .keeps_prefix = view.path_form && view.port == client->port && client->target.path_prefix,
         .client = client->address,
         .origin = client->origin,
         .hsts_s = client_hsts(client),
@@ -63,7 +66,10 @@ void exchange_start(struct client *client)
     if (head)
         take_names(client, head, &names);
     int r = head ? buffer_hold(&client->worker->buffers, &upstream->peer.out) : -EPROTO;
-    r = r < 0 ? r : rewrite_request(&upstream->peer.out, head, client_path(client, head), &names);
+    if (r == 0) {
+        struct text path = names.keeps_prefix ? client_target(head) : client_path(client, head);
+        r = rewrite_request(&upstream->peer.out, head, path, &names);
+    }
     if (r < 0) {
         reply_error(client, 431, "header_too_large", "The request header is too large.");
         return;

@@ -268,6 +268,7 @@ static void take_service(struct link *link, const json_t *service)
                         .service = service_state(service),
                         .auto_restart = json_is_true(json_object_get(service, "auto_restart")),
                         .inet6 = str_equal(address, "::1"),
+                        .path_form = json_is_true(json_object_get(service, "path_form")),
                         .port = json_port(json_object_get(service, "port")),
                         .generation = link->generation};
 

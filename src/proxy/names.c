@@ -71,8 +71,10 @@ static uint16_t public_port(struct url *url, const struct exchange_names *names)
         url->rest = TEXT("");
         return names->port;
     }
-    url->rest.data += other.path_prefix;
-    url->rest.length -= other.path_prefix;
+    if (!names->keeps_prefix || other.port != names->port) {
+        url->rest.data += other.path_prefix;
+        url->rest.length -= other.path_prefix;
+    }
     return other.port;
 }
 
@@ -177,8 +179,7 @@ static int add_public(struct buffer *out, uint16_t port, const struct exchange_n
     return add_host(out, port == service_port(names) ? 0 : port, public, names);
 }
 
-/* A path is relative to the path-form prefix, unless the dev server has put that there itself. */
-static int add_path(struct buffer *out, struct text path, const struct exchange_names *names)
+int names_add_path(struct buffer *out, struct text path, const struct exchange_names *names)
 {
     struct target other;
     int r = 0;
@@ -197,7 +198,7 @@ int names_add_public(struct buffer *out, struct text value, const struct exchang
         /* A URL that the dev server made of X-Forwarded-Host. */
         int r = add_scheme(out, names->secure);
         r = r < 0 ? r : add_text(out, url.authority);
-        return r < 0 ? r : add_path(out, url.rest.length > 0 ? url.rest : TEXT("/"), names);
+        return r < 0 ? r : names_add_path(out, url.rest.length > 0 ? url.rest : TEXT("/"), names);
     }
     uint16_t port = absolute ? local_port(&url) : 0;
     if (port > 0) {
@@ -206,7 +207,8 @@ int names_add_public(struct buffer *out, struct text value, const struct exchang
     }
     bool is_path = value.length > 0 && value.data[0] == '/' &&
                    !(value.length > 1 && (value.data[1] == '/' || value.data[1] == '\\'));
-    return is_path_form(names) && is_path ? add_path(out, value, names) : add_text(out, value);
+    return is_path_form(names) && is_path ? names_add_path(out, value, names)
+                                          : add_text(out, value);
 }
 
 /* The origin as the browser spelt it. */

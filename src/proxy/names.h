@@ -26,6 +26,7 @@ struct exchange_names {
     struct text frame_origins; /* that may frame the page; length 0: as the dev server says */
     uint16_t port;             /* of the dev server */
     uint16_t service_port;     /* what ID.DOMAIN leads to; 0: not known */
+    bool keeps_prefix;         /* the dev server wants the prefix of the path form */
     const char *client;        /* numeric address of the client */
     struct text forwarded_for; /* requests: the addresses before it, as a trusted proxy told */
     struct origin origin;      /* responses: of the request */
@@ -38,6 +39,10 @@ struct origin origin_of(struct text value, const struct exchange_names *names);
 int names_add_local(struct buffer *out, struct text value, bool origin_only,
                     const struct exchange_names *names);
 int names_add_public(struct buffer *out, struct text value, const struct exchange_names *names);
+
+/* Appends a path of the dev server's as the browser must spell it in the path form: with the
+ * prefix, unless it has that already. */
+int names_add_path(struct buffer *out, struct text path, const struct exchange_names *names);
 
 /* Access-Control-Allow-Origin. `*ret_varies`: another origin would have got another value. */
 int names_add_allowed_origin(struct buffer *out, struct text value,

@@ -73,14 +73,19 @@ void reply_redirect_slash(struct client *client)
 {
     struct buffer *out = &client->peer.out;
     const struct target *target = &client->target;
+    const struct head *head = client_head(client);
+    struct text query = head ? client_path(client, head) : TEXT("/");
 
+    if (query.data[0] != '?')
+        query.length = 0;
     client->keep_alive = client->keep_alive && !client->has_body;
     int r = buffer_hold(&client->worker->buffers, out);
     r = r < 0 ? r
               : buffer_print(out,
-                             "HTTP/1.1 307 Temporary Redirect\r\nLocation: /p/%s/%u/\r\n"
+                             "HTTP/1.1 307 Temporary Redirect\r\nLocation: /p/%s/%u/%.*s\r\n"
                              "Content-Length: 0\r\nConnection: %s\r\n\r\n",
-                             target->id, target->port, client->keep_alive ? "keep-alive" : "close");
+                             target->id, target->port, (int)query.length, query.data,
+                             client->keep_alive ? "keep-alive" : "close");
     if (r < 0)
         client_close(client);
     else

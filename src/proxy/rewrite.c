@@ -102,7 +102,7 @@ static int add_forwarded(struct buffer *out, const struct exchange_names *names)
                          length, authority, scheme, (int)list.length, list.data ? list.data : "",
                          list.length > 0 ? ", " : "", names->client);
 
-    if (r == 0 && target->path_prefix > 0)
+    if (r == 0 && target->path_prefix > 0 && !names->keeps_prefix)
         r = buffer_print(out, "X-Forwarded-Prefix: /p/%s/%u\r\n", target->id, target->port);
     r = r < 0 ? r : add_forwarded_for(out, names);
     return r < 0 ? r : buffer_print(out, ";host=\"%.*s\";proto=%s\r\n", length, authority, scheme);

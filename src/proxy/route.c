@@ -151,7 +151,7 @@ void routes_free(struct routes *routes)
     close_and_forget(&routes->wake);
 }
 
-/* generation:32 port:16 inet6:1 auto_restart:1 service:2 state:3 */
+/* generation:32 port:16 path_form:1 inet6:1 auto_restart:1 service:2 state:3 */
 struct view sandbox_view(const struct sandbox *sandbox)
 {
     uint64_t word = atomic_load_explicit(&sandbox->view, memory_order_acquire);
@@ -160,6 +160,7 @@ struct view sandbox_view(const struct sandbox *sandbox)
                          .service = (enum service_state)(word >> 3 & 3),
                          .auto_restart = word >> 5 & 1,
                          .inet6 = word >> 6 & 1,
+                         .path_form = word >> 7 & 1,
                          .port = (uint16_t)(word >> 16),
                          .generation = (uint32_t)(word >> 32)};
 }
@@ -168,7 +169,8 @@ void sandbox_set_view(struct sandbox *sandbox, const struct view *view)
 {
     uint64_t word = (uint64_t)view->state | (uint64_t)view->service << 3 |
                     (uint64_t)view->auto_restart << 5 | (uint64_t)view->inet6 << 6 |
-                    (uint64_t)view->port << 16 | (uint64_t)view->generation << 32;
+                    (uint64_t)view->path_form << 7 | (uint64_t)view->port << 16 |
+                    (uint64_t)view->generation << 32;
 
     atomic_store_explicit(&sandbox->view, word, memory_order_release);
 }

@@ -28,8 +28,9 @@ struct view {
     enum route_state state;
     enum service_state service;
     bool auto_restart;
-    bool inet6;    /* the service listens on ::1 */
-    uint16_t port; /* of the service; 0: not known */
+    bool inet6;     /* the service listens on ::1 */
+    bool path_form; /* the service serves below /p/ID/PORT, not at its root */
+    uint16_t port;  /* of the service; 0: not known */
     uint32_t generation;
 };
 

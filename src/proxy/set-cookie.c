@@ -69,11 +69,10 @@ static int add_attribute(struct buffer *out, struct text text, const struct exch
     if (action == LEAVE_OUT)
         return 0;
     int r = buffer_literal(out, ";");
-    if (r == 0 && action == PREFIX)
-        r = buffer_print(out, " Path=/p/%s/%u", names->target->id, names->port);
-    return r < 0 ? r
-                 : buffer_add(out, action == PREFIX ? value.data : text.data,
-                              action == PREFIX ? value.length : text.length);
+    if (r < 0 || action != PREFIX)
+        return r < 0 ? r : buffer_add(out, text.data, text.length);
+    r = buffer_literal(out, " Path=");
+    return r < 0 ? r : names_add_path(out, value, names);
 }
 
 int set_cookie_add(struct buffer *out, struct text value, const struct exchange_names *names)

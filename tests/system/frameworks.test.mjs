@@ -1,6 +1,7 @@
 // Every framework as it comes from npm, unchanged, in Chromium: the page loads, runs and takes an edit by hot module
 // replacement, under each name that a preview has: ID.localhost, PORT-ID.localhost, and behind nginx, which ends TLS.
-// Nothing reloads but what the framework itself reloads.
+// Nothing reloads but what the framework itself reloads. And once more below /p/ID/PORT/, wherever the framework can serve
+// below a path.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { openBrowser } from './browser.mjs';
@@ -9,15 +10,20 @@ import { Instance } from './harness.mjs';
 import { startNginx } from './nginx.mjs';
 
 // `file` holds the heading "Get started"; `hmr`: what an edit of it does to the page. `keeps`: the count stays as well.
+// `below`: files that a project needs to serve below a path; null where it cannot.
 const frameworks = [
     { template: 'react-vite', file: 'src/App.tsx', hmr: 'update', keeps: true },
     { template: 'fw-vite-vue', file: 'src/components/HelloWorld.vue', hmr: 'update', keeps: true },
     { template: 'fw-vite-svelte', file: 'src/App.svelte', hmr: 'update', keeps: false },
-    { template: 'fw-sveltekit', file: 'src/routes/+page.svelte', hmr: 'update', keeps: false },
+    { template: 'fw-sveltekit', file: 'src/routes/+page.svelte', hmr: 'update', keeps: false,
+        below: { 'vite.config.ts': `
+            import { sveltekit } from '@sveltejs/kit/vite';
+            export default { plugins: [sveltekit({ paths: { base: process.env.AURACODE_BASE_PATH as any } })] };` } },
     { template: 'fw-nuxt', file: 'app/app.vue', hmr: 'update', keeps: true },
-    { template: 'fw-next', file: 'app/page.tsx', hmr: 'update', keeps: true },
-    { template: 'fw-astro', file: 'src/pages/index.astro', hmr: 'reload' },
-    { template: 'fw-webpack', file: 'src/title.js', hmr: 'update', keeps: true },
+    { template: 'fw-next', file: 'app/page.tsx', hmr: 'update', keeps: true,
+        below: { 'next.config.ts': 'export default { basePath: process.env.AURACODE_BASE_PATH };' } },
+    { template: 'fw-astro', file: 'src/pages/index.astro', hmr: 'reload', below: null },
+    { template: 'fw-webpack', file: 'src/title.js', hmr: 'update', keeps: true, below: null },
 ];
 
 let daemon, browser, authority, nginx;
@@ -63,7 +69,8 @@ async function count(page) {
     return button.textContent();
 }
 
-async function checkName(framework, id, url, round) {
+// `rooted`: paths that the project itself spells from the root, which below a path are another's.
+async function checkName(framework, id, url, round, rooted = []) {
     const { page, seen } = await open(url);
     const before = (await daemon.read(id, framework.file)).toString();
     await page.getByRole('heading', { level: 1 }).first().waitFor({ timeout: 30000 });
@@ -80,7 +87,7 @@ async function checkName(framework, id, url, round) {
     assert.ok(seen.sockets.length > 0, 'no WebSocket was opened');
     const { host } = new URL(url);
     for (const socket of seen.sockets) assert.equal(new URL(socket).host, host);
-    assert.deepEqual(seen.problems, []);
+    assert.deepEqual(seen.problems.filter((problem) => !rooted.some((path) => problem === `404 http://${host}${path}`)), []);
     await page.close();
 }
 
@@ -91,5 +98,15 @@ for (const framework of frameworks)
         const names = [`http://${id}.localhost:${daemon.proxyPort}/`, `http://${service.port}-${id}.localhost:${daemon.proxyPort}/`,
             `https://${id}.localhost:${nginx.port}/`];
         for (const [round, url] of names.entries()) await checkName(framework, id, url, round + 1);
+        await daemon.remove(id);
+    });
+
+for (const framework of frameworks.filter(({ below }) => below !== null))
+    test(`${framework.template} below a path`, async () => {
+        const { id } = await daemon.create({ template: framework.template, egress: 'none', limits: { cpu: 2 } });
+        for (const [file, text] of Object.entries(framework.below ?? {})) await daemon.write(id, file, text);
+        const { path } = await daemon.devServer(id, { path_form: true });
+        assert.match(path, new RegExp(`^/p/${id}/\\d+/$`));
+        await checkName(framework, id, `http://127.0.0.1:${daemon.proxyPort}${path}`, 1, ['/icons.svg']);
         await daemon.remove(id);
     });

@@ -19,6 +19,7 @@ struct detect_case {
     const char *argv; /* words joined with a space */
     int port;         /* asked for; 0: the detected one */
     int detected_port;
+    const char *base;
 };
 
 static void check(const struct detect_case *one)
@@ -32,7 +33,7 @@ static void check(const struct detect_case *one)
                                        &detected, NULL),
                      0);
     assert_int_equal(detected.port, one->detected_port);
-    json_t *argv = detect_argv(&detected, one->port ? one->port : detected.port);
+    json_t *argv = detect_argv(&detected, one->port ? one->port : detected.port, one->base);
     json_array_foreach(argv, i, word)
     {
         strcat(joined, i ? " " : "");
@@ -51,23 +52,35 @@ static void check(const struct detect_case *one)
 static void test_detects(void **state)
 {
     static const struct detect_case cases[] = {
-        {"{" DEV "}", NULL, "npm run dev", 0, 3000},
-        {"{\"scripts\":{\"start\":\"x\"}}", NULL, "npm run start", 0, 3000},
-        {"{\"scripts\":{\"dev\":\"\",\"start\":\"x\"}}", NULL, "npm run start", 0, 3000},
-        {"{" DEV "," VITE "}", "package-lock.json", "npm run dev", 0, 5173},
-        {"{" DEV "," VITE "}", "package-lock.json", "npm run dev -- --port 4000", 4000, 5173},
-        {"{" DEV "," VITE "}", "pnpm-lock.yaml", "pnpm run dev --port 4000", 4000, 5173},
-        {"{" DEV "," VITE "}", "yarn.lock", "yarn run dev", 5173, 5173},
-        {"{" DEV "}", "bun.lock", "bun run dev", 0, 3000},
-        {"{" DEV "}", "bun.lockb", "bun run dev", 8000, 3000},
+        {"{" DEV "}", NULL, "npm run dev", 0, 3000, NULL},
+        {"{\"scripts\":{\"start\":\"x\"}}", NULL, "npm run start", 0, 3000, NULL},
+        {"{\"scripts\":{\"dev\":\"\",\"start\":\"x\"}}", NULL, "npm run start", 0, 3000, NULL},
+        {"{" DEV "," VITE "}", "package-lock.json", "npm run dev", 0, 5173, NULL},
+        {"{" DEV "," VITE "}", "package-lock.json", "npm run dev -- --port 4000", 4000, 5173, NULL},
+        {"{" DEV "," VITE "}", "pnpm-lock.yaml", "pnpm run dev --port 4000", 4000, 5173, NULL},
+        {"{" DEV "," VITE "}", "yarn.lock", "yarn run dev", 5173, 5173, NULL},
+        {"{" DEV "}", "bun.lock", "bun run dev", 0, 3000, NULL},
+        {"{" DEV "}", "bun.lockb", "bun run dev", 8000, 3000, NULL},
         {"{" DEV ",\"dependencies\":{\"astro\":\"1\",\"vite\":\"1\"}}", NULL, "npm run dev", 0,
-         4321},
-        {"{" SERVE("webpack serve --mode development") "}", NULL, "npm run dev -- " WS, 0, 8080},
-        {"{" SERVE("webpack serve") "}", "yarn.lock", "yarn run dev --port 9000 " WS, 9000, 8080},
-        {"{" SERVE("webpack serve && true") "}", NULL, "npm run dev", 0, 8080},
-        {"{" SERVE("webpack served") "}", NULL, "npm run dev", 0, 8080},
-        {"{" SERVE("node webpack serve") "}", NULL, "npm run dev", 0, 8080},
-        {"{" DEV ",\"dependencies\":{\"react-scripts\":\"1\"}}", NULL, "npm run dev", 9000, 3000},
+         4321, NULL},
+        {"{" SERVE("webpack serve --mode development") "}", NULL, "npm run dev -- " WS, 0, 8080,
+         NULL},
+        {"{" SERVE("webpack serve") "}", "yarn.lock", "yarn run dev --port 9000 " WS, 9000, 8080,
+         NULL},
+        {"{" SERVE("webpack serve && true") "}", NULL, "npm run dev", 0, 8080, NULL},
+        {"{" SERVE("webpack served") "}", NULL, "npm run dev", 0, 8080, NULL},
+        {"{" SERVE("node webpack serve") "}", NULL, "npm run dev", 0, 8080, NULL},
+        {"{" DEV ",\"dependencies\":{\"react-scripts\":\"1\"}}", NULL, "npm run dev", 9000, 3000,
+         NULL},
+        {"{\"scripts\":{\"dev\":\"vite\"}," VITE "}", NULL, "npm run dev -- --base /p/x/5173", 0,
+         5173, "/p/x/5173"},
+        {"{\"scripts\":{\"dev\":\"vite --open\"}," VITE "}", "yarn.lock", "yarn run dev --base /b",
+         0, 5173, "/b"},
+        {"{\"scripts\":{\"dev\":\"vite & watch\"}," VITE "}", NULL, "npm run dev", 0, 5173, "/b"},
+        {"{\"scripts\":{\"dev\":\"astro dev\"},\"dependencies\":{\"astro\":\"1\"}}",
+         "pnpm-lock.yaml", "pnpm run dev --port 4000", 4000, 4321, "/b"},
+        {"{\"scripts\":{\"dev\":\"next dev\"},\"dependencies\":{\"next\":\"1\"}}", NULL,
+         "npm run dev", 0, 3000, "/b"},
     };
 
     (void)state;
@@ -100,12 +113,16 @@ static void test_says_what_is_missing(void **state)
 
 static void test_environment(void **state)
 {
-    json_t *env = detect_env(5173);
+    json_t *env = detect_env(5173, NULL), *below = detect_env(5173, "/p/x/5173");
 
     (void)state;
     assert_string_equal(json_string_value(json_object_get(env, "PORT")), "5173");
     assert_string_equal(json_string_value(json_object_get(env, "HOST")), "127.0.0.1");
+    assert_null(json_object_get(env, "AURACODE_BASE_PATH"));
+    assert_string_equal(json_string_value(json_object_get(below, "AURACODE_BASE_PATH")),
+                        "/p/x/5173");
     json_decref(env);
+    json_decref(below);
 }
 
 int main(void)

@@ -396,6 +396,31 @@ static void addresses_are_told_on(void **state)
                         "Via: 1.0 auracode\r\n\r\n");
 }
 
+/* A dev server that serves below the prefix names it itself. */
+static void a_kept_prefix_stays_one(void **state)
+{
+    struct exchange_names names = names_of(&path_target, TEXT("127.0.0.1:7080"));
+    static struct head head;
+    static char memory[BUFFER_SIZE];
+    struct buffer out = {.data = memory};
+    struct head_error error;
+    struct text text = TEXT("GET / HTTP/1.1\r\nHost: a\r\n"
+                            "Referer: http://127.0.0.1:7080/p/" ID "/5173/a\r\n\r\n");
+
+    (void)state;
+    names.keeps_prefix = true;
+    assert_int_equal(head_parse_request(text, &head, &error), 0);
+    assert_int_equal(rewrite_request(&out, &head, TEXT("/p/" ID "/5173/"), &names), 0);
+    memory[out.length] = '\0';
+    assert_non_null(strstr(memory, "Referer: http://localhost:5173/p/" ID "/5173/a\r\n"));
+    assert_null(strstr(memory, "X-Forwarded-Prefix"));
+    check_field(&names, "Set-Cookie: a=b; Path=/p/" ID "/5173/x",
+                "Set-Cookie: a=b; Path=/p/" ID "/5173/x");
+    check_field(&names, "Set-Cookie: a=b; Path=/p/bbbbbbbbbbbb/5173/x",
+                "Set-Cookie: a=b; Path=/p/" ID "/5173/p/bbbbbbbbbbbb/5173/x");
+    check_field(&names, "Location: /p/" ID "/5173/x", "Location: /p/" ID "/5173/x");
+}
+
 static void frames_are_the_configurations(void **state)
 {
     static const struct {
@@ -444,6 +469,7 @@ int main(void)
         cmocka_unit_test(frames_are_the_configurations),
         cmocka_unit_test(forwarded_names),
         cmocka_unit_test(addresses_are_told_on),
+        cmocka_unit_test(a_kept_prefix_stays_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,11 +13,13 @@
 #include "api/store/users.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
+#include "base/preview-token.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <string.h>
 
+#define PREVIEW_S     ((int64_t)12 * 3600) /* a private preview's URL opens it */
 #define SETTLE_MAX_US ((uint64_t)30 * 1000 * 1000)
 
 static void progress(struct room *room, const char *stage, const char *text)
@@ -27,23 +29,56 @@ static void progress(struct room *room, const char *stage, const char *text)
                             json_pack("{s:s, s:s}", "text", text, "stage", stage)));
 }
 
-static void answer(struct member *member)
+/* With a token where the preview opens with one only: whoever asks is its owner. NULL without
+ * memory. */
+static char *preview_url(const struct room *room, const json_t *sandbox)
+{
+    cleanup_free char *url = sandbox_url(room->api, room->sandbox, 0);
+    uint32_t epoch = (uint32_t)json_integer_value(json_object_get(sandbox, "access_epoch"));
+    int64_t expires_at = now_realtime_ms() / 1000 + PREVIEW_S;
+    char token[PREVIEW_TOKEN_LENGTH + 1];
+
+    if (!url || !str_equal(json_string_value(json_object_get(sandbox, "access")), "private") ||
+        preview_token_make(&room->api->preview_key, room->sandbox, expires_at, epoch, token, NULL) <
+            0)
+        return TAKE_PTR(url);
+    return str_format("%s?" PREVIEW_TOKEN_QUERY "=%s", url, token);
+}
+
+static void answer(struct member *member, const char *url)
 {
     struct room *room = member->room;
-    cleanup_free char *url = sandbox_url(room->api, room->sandbox, 0);
 
-    member->awaits_init = false;
     member_send(member, room_envelope(room, "init",
                                       json_pack("{s:s*, s:s, s:s, s:b}", "url", url, "sandbox_id",
                                                 room->sandbox, "session_id", room->session,
                                                 "exists", room->existed)));
 }
 
+static void on_access(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct room *room = userdata;
+    cleanup_free char *url = result ? preview_url(room, json_object_get(result, "sandbox")) : NULL;
+
+    (void)fds;
+    for (struct member *member = room->members; member; member = member->next) {
+        if (!member->awaits_init)
+            continue;
+        member->awaits_init = false;
+        if (result)
+            answer(member, url);
+        else
+            member_fail(member, NULL, err);
+    }
+    room_release(room);
+}
+
+/* Answers all that wait, with who may open the preview as of now. */
 static void answer_all(struct room *room)
 {
-    for (struct member *member = room->members; member; member = member->next)
-        if (member->awaits_init)
-            answer(member);
+    room_hold(room);
+    supervisor_call(room->api->supervisor, "sandbox.get",
+                    json_pack("{s:s}", "sandbox", room->sandbox), CALL_REPEATABLE, on_access, room);
 }
 
 static void give_up(struct room *room, const struct error *err)
@@ -301,11 +336,11 @@ void sandbox_prepare(struct member *member, const char *template)
 {
     struct room *room = member->room;
 
+    member->awaits_init = true;
     if (room->state == ROOM_READY) {
-        answer(member);
+        answer_all(room);
         return;
     }
-    member->awaits_init = true;
     if (room->state == ROOM_PREPARING)
         return;
     room->state = ROOM_PREPARING;

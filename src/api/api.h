@@ -51,8 +51,8 @@ struct api {
     struct figures *figures;    /* the proxy's; NULL: none */
     const char *preview_scheme; /* of the URLs of previews */
     char preview_port[8];       /* ":7080", or "" for the scheme's own */
-    bool stopping; /* takes no more connections */
-    bool ending;   /* begins no more requests: what they would work with is being taken down */
+    bool stopping;              /* takes no more connections */
+    bool ending; /* begins no more requests: what they would work with is being taken down */
 };
 
 /* confine.c: see base/confine.h. */

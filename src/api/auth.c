@@ -224,7 +224,7 @@ void auth_check(struct http_request *request,
 
     if (!request->route || !(request->route->flags & ROUTE_PUBLIC))
         r = request->transport == HTTP_UNIX ? check_peer(request, &err)
-                                       : check_token(request, done, &err);
+                                            : check_token(request, done, &err);
     if (r == 1)
         return;
     if (r == 0 && request->route && !(request->route->flags & ROUTE_PUBLIC))

@@ -4,8 +4,8 @@
 
 #include "api/db/db.h"
 #include "api/dev-wait.h"
-#include "api/events/hub.h"
 #include "api/ended.h"
+#include "api/events/hub.h"
 #include "api/http.h"
 #include "api/inits.h"
 #include "api/jwt.h"

@@ -106,7 +106,8 @@ char *str_format(const char *format, ...)
     return r < 0 ? NULL : text;
 }
 
-/* The next item that is not empty, trimmed; the list goes on behind it. Its length is 0 at the end. */
+/* The next item that is not empty, trimmed; the list goes on behind it. Its length is 0 at the end.
+ */
 static const char *next_item(const char **list, size_t *ret_length)
 {
     const char *item = *list + strspn(*list, ", \t");

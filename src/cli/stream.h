@@ -8,9 +8,9 @@ typedef void (*stream_output_fn)(void *userdata, int channel, const unsigned cha
                                  size_t length);
 
 struct stream_end {
-    int exit_code; /* of the command, or 128 + signal */
+    int exit_code;  /* of the command, or 128 + signal */
     char note[320]; /* why it ended, where its exit status does not say it all; else "" */
-    bool detached; /* the caller was told to end (second SIGINT, SIGHUP, SIGTERM) */
+    bool detached;  /* the caller was told to end (second SIGINT, SIGHUP, SIGTERM) */
 };
 
 struct stream_options {

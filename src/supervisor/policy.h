@@ -30,7 +30,7 @@ struct policy {
     int program_fd; /* compiled seccomp program, sealed memfd */
     json_t *file;   /* with everything that it extends; what follows points into it */
     json_t *masked_paths, *read_only_paths, *rlimits, *landlock; /* NULL where absent */
-    json_t *egress; /* NULL where absent */
+    json_t *egress;                                              /* NULL where absent */
     json_t *limits;             /* owned; without comments; NULL where absent */
     uint64_t init_capabilities; /* mask of what the init keeps */
 };

@@ -1,8 +1,8 @@
-/* auracode-api, auracode-proxy and auracode-resolver: started as their own users without capabilities, watched,
- * started again when they end. Their listening sockets are made here and kept here, so a restart
- * refuses no connection. Programs that outlived a supervisor are recognised by RUN/programs.json
- * (pid and start time) and kept; if their executable or their configuration has changed, until they
- * have handed over to a successor. */
+/* auracode-api, auracode-proxy and auracode-resolver: started as their own users without
+ * capabilities, watched, started again when they end. Their listening sockets are made here and
+ * kept here, so a restart refuses no connection. Programs that outlived a supervisor are recognised
+ * by RUN/programs.json (pid and start time) and kept; if their executable or their configuration
+ * has changed, until they have handed over to a successor. */
 #pragma once
 
 #include "supervisor/supervisor.h"

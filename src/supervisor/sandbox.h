@@ -45,7 +45,7 @@ struct sandbox {
     unsigned int generation;
     int dir_fd, run_dir_fd;
     const struct disk_backend *disk;
-    int disk_fd;                /* its mount, until it is handed over */
+    int disk_fd; /* its mount, until it is handed over */
     bool disk_closed;
     bool preparing;             /* a worker is at its disk */
     unsigned int waits;         /* for what, before it gets its mounts; see sandbox.c */

@@ -43,9 +43,9 @@ size_t tls_pending(const struct tls *tls);
 /* As read(2); 0 is the end, announced or not. */
 ssize_t tls_read(struct tls *tls, void *data, size_t size);
 
-/* As writev(2). Returns how much was sent, in whole records, which hold bytes of several parts where
- * those are small. After -EAGAIN, and after less than all was sent, the next call must go on with
- * the same bytes, however they are divided: a record of them may be on its way. */
+/* As writev(2). Returns how much was sent, in whole records, which hold bytes of several parts
+ * where those are small. After -EAGAIN, and after less than all was sent, the next call must go on
+ * with the same bytes, however they are divided: a record of them may be on its way. */
 ssize_t tls_writev(struct tls *tls, const struct iovec *parts, size_t n_parts);
 ssize_t tls_write(struct tls *tls, const void *data, size_t size);
 

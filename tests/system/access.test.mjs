@@ -364,6 +364,16 @@ test('the command line shares, ends sharing and changes who may', async () => {
     assert.match((await cli('set', id, '--access', 'nobody')).stderr, /"public", "private"/);
 });
 
+test('up prints a URL that opens the private preview that it made', async () => {
+    const { code, stdout, stderr } = await daemon.cli(['up', '--access', 'private', '--json'], { timeout: 120000 * slow });
+    assert.equal(code, 0, stderr);
+    const { sandbox, share: { url } } = JSON.parse(stdout);
+    const secure = url.startsWith('https:');
+    assert.equal(await status('/', { of: sandbox.id, secure, headers: HTML }), 401);
+    assert.equal(await status(`/${new URL(url).search}`, { of: sandbox.id, secure, headers: HTML }), 302);
+    await daemon.remove(sandbox.id);
+});
+
 test('key, epoch and access outlive the daemon and its programs', async () => {
     assert.equal(fs.statSync(path.join(daemon.stateDir, 'preview-key.json')).mode & 0o777, 0o600);
     const { token: before } = await share();

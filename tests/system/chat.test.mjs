@@ -130,6 +130,32 @@ test('the flow of the public Beam demo', async () => {
     await Promise.all([browser, agent, tab].map((client) => client.close()));
 });
 
+test('init names a private preview by a URL that opens it, also after its tokens were revoked', async () => {
+    const { id } = await session();
+    const open = async () => {
+        const client = await Client.open(`/v1/sessions/${id}/ws`, alice);
+        client.send({ type: 'init' });
+        const { data } = await client.next('init', 'init', 60000);
+        await client.close();
+        return data;
+    };
+    const answer = async (url) => {
+        const { host, pathname, search } = new URL(url);
+        return (await daemon.api('GET', pathname + search, { host: { host: '127.0.0.1', port: daemon.proxyPort }, headers: { host, accept: 'text/html' } })).status;
+    };
+    const { sandbox_id: box, url: before } = await open();
+    assert.doesNotMatch(before, /token/);
+    await daemon.ok('PATCH', `/v1/sandboxes/${box}`, { body: { access: 'private' } });
+    assert.equal(await answer(before), 401);
+    const { url: first } = await open();
+    assert.match(first, new RegExp(`^${before}\\?auracode_token=pt_`));
+    assert.equal(await answer(first), 302);
+    await daemon.ok('DELETE', `/v1/sandboxes/${box}/preview-tokens`);
+    assert.equal(await answer(first), 403);
+    assert.equal(await answer((await open()).url), 302);
+    assert.equal((await daemon.ok('GET', `/v1/sessions/${id}`, as(alice))).iframe_url, before);
+});
+
 test('code_files brings the project\'s texts, and load_code asks for them', async () => {
     const { id } = await session();
     const [browser] = await pair(id);

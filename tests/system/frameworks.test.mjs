@@ -101,6 +101,16 @@ for (const framework of frameworks)
         await daemon.remove(id);
     });
 
+// Vite makes its cache anew and is ready before it has: what comes meanwhile waits, and no page is loaded twice.
+for (const framework of frameworks.filter(({ template }) => /vite|svelte/.test(template)))
+    test(`${framework.template} without the optimizer's cache`, async () => {
+        const { id } = await daemon.create({ template: framework.template, egress: 'none', limits: { cpu: 2 } });
+        await daemon.output(id, 'rm -rf node_modules/.vite');
+        await daemon.devServer(id);
+        await checkName(framework, id, `http://${id}.localhost:${daemon.proxyPort}/`, 1);
+        await daemon.remove(id);
+    });
+
 for (const framework of frameworks.filter(({ below }) => below !== null))
     test(`${framework.template} below a path`, async () => {
         const { id } = await daemon.create({ template: framework.template, egress: 'none', limits: { cpu: 2 } });

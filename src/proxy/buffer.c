@@ -70,6 +70,21 @@ int buffer_add(struct buffer *buffer, const void *data, size_t length)
     return 0;
 }
 
+int buffer_join(struct buffer *buffer, const struct text *texts, size_t n)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < n; i++)
+        length += texts[i].length;
+    if (room_behind(buffer) < length && buffer_room(buffer) < length)
+        return -ENOSPC;
+    char *at = buffer_tail(buffer);
+    for (size_t i = 0; i < n; i++)
+        at = texts[i].length > 0 ? mempcpy(at, texts[i].data, texts[i].length) : at;
+    buffer->length += (uint32_t)length;
+    return 0;
+}
+
 int buffer_print(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments;

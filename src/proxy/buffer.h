@@ -4,7 +4,9 @@
 
 #include "proxy/limits.h"
 
+#include "proxy/text.h"
 #include <stdbool.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,10 +46,15 @@ void buffer_take(struct buffer *buffer, size_t n);
 
 /* Appends all or nothing; the buffer must be held. -ENOSPC. */
 int buffer_add(struct buffer *buffer, const void *data, size_t length);
+int buffer_join(struct buffer *buffer, const struct text *texts, size_t n);
 int buffer_print(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The field Date, of now. */
 int buffer_add_date(struct buffer *buffer);
+
+#define BUFFER_JOIN(buffer, ...)                                                                   \
+    buffer_join((buffer), (const struct text[]){__VA_ARGS__},                                      \
+                sizeof((const struct text[]){__VA_ARGS__}) / sizeof(struct text))
 
 #define buffer_literal(buffer, text) buffer_add((buffer), (text), sizeof(text) - 1)

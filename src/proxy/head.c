@@ -109,11 +109,16 @@ int head_length(const char *text, size_t length, size_t seen)
 {
     /* An empty line behind a bare LF ends the search too: the peer waits for its refusal. */
     size_t from = seen > 2 ? seen - 2 : 0;
-    const char *start = text + from;
-    size_t rest = length - from;
-    const char *end = memmem(start, rest, "\n\r\n", 3);
-    const char *bare = memmem(start, end ? (size_t)(end - start) : rest, "\n\n", 2);
-    size_t n = bare ? (size_t)(bare + 2 - text) : end ? (size_t)(end + 3 - text) : 0;
+    const char *at = text + from, *end = text + length;
+    size_t n = 0;
+
+    while (n == 0 && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        if (end - at >= 1 && at[0] == '\n')
+            n = (size_t)(at + 1 - text);
+        else if (end - at >= 2 && at[0] == '\r' && at[1] == '\n')
+            n = (size_t)(at + 2 - text);
+    }
 
     if (n > HEAD_MAX || (n == 0 && length >= HEAD_MAX))
         return -EMSGSIZE;

@@ -6,26 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
-
-bool text_is_case(struct text a, struct text b)
-{
-    return a.length == b.length && strncasecmp(a.data, b.data, a.length) == 0;
-}
-
-bool text_is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct text text_trim(struct text text)
-{
-    while (text.length > 0 && text_is_space(text.data[0]))
-        text = (struct text){text.data + 1, text.length - 1};
-    while (text.length > 0 && text_is_space(text.data[text.length - 1]))
-        text.length--;
-    return text;
-}
 
 static bool is_digit(char c)
 {

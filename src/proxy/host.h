@@ -2,29 +2,9 @@
 #pragma once
 
 #include "base/id.h"
+#include "proxy/text.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-
-/* A span of text that is not terminated. */
-struct text {
-    const char *data;
-    size_t length;
-};
-
-#define TEXT(literal) ((struct text){literal, sizeof(literal) - 1})
-
-static inline bool text_is(struct text a, struct text b)
-{
-    return a.length == b.length && __builtin_memcmp(a.data, b.data, a.length) == 0;
-}
-
-bool text_is_case(struct text a, struct text b);
-
-/* Space or tab; without those around it. */
-bool text_is_space(char c);
-struct text text_trim(struct text text);
 
 struct target {
     char id[SANDBOX_ID_LENGTH + 1];

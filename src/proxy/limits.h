@@ -14,6 +14,7 @@
 #define BUFFERS_FREE_MAX  256u    /* kept a thread */
 #define PIPES_MAX         64u     /* open a thread, for bodies under way; others are copied */
 #define PIPE_SIZE         262144u /* bytes */
+#define JOIN_MAX          4096u /* bytes that are copied behind a head rather than sent beside it */
 #define SPLICE_MIN        131072u /* bytes left of a body that make a pipe worth while */
 #define OBJECTS_FREE_MAX  1024u   /* clients and upstreams kept a thread */
 

@@ -65,26 +65,39 @@ static ssize_t write_failed(struct peer *peer, ssize_t r)
     return r;
 }
 
+/* Copying little costs less than the kernel's handling of a list. */
+static bool can_join(struct peer *peer, size_t length)
+{
+    return length > 0 && length <= JOIN_MAX && peer->out.length > 0 &&
+           buffer_room(&peer->out) >= length;
+}
+
 ssize_t peer_send(struct peer *peer, const char *extra, size_t length)
 {
     struct iovec parts[2];
-    size_t n_parts = 0, wanted = peer->out.length + length;
+    size_t n_parts = 0, wanted = peer->out.length + length, joined = 0;
 
     if (!peer->writable || wanted == 0)
         return 0;
+    if (can_join(peer, length) && buffer_add(&peer->out, extra, length) == 0) {
+        joined = length;
+        length = 0;
+    }
     if (peer->out.length > 0)
         parts[n_parts++] = (struct iovec){buffer_head(&peer->out), peer->out.length};
     if (length > 0)
         parts[n_parts++] = (struct iovec){(char *)extra, length};
     ssize_t n = peer->transport->send(peer, parts, n_parts);
-    if (n < 0)
-        return write_failed(peer, n);
+    if (n < 0) {
+        n = write_failed(peer, n);
+        return n < 0 ? n : (ssize_t)joined;
+    }
     peer->writable = (size_t)n == wanted;
     peer->sent += (uint64_t)n;
     size_t own = (size_t)n < peer->out.length ? (size_t)n : peer->out.length;
     if (own > 0)
         buffer_take(&peer->out, own);
-    return n - (ssize_t)own;
+    return n - (ssize_t)own + (ssize_t)joined;
 }
 
 ssize_t peer_fill_pipe(struct peer *peer, struct pipe *pipe, size_t most)

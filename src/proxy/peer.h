@@ -41,8 +41,8 @@ void peer_event(struct peer *peer, uint32_t events);
  * unusable (`failed` is then set). */
 int peer_fill(struct buffer_pool *pool, struct peer *peer);
 
-/* Writes `out` and, behind it, `extra`. Returns how many bytes of `extra` went, or a negative errno
- * (`failed` is then set). */
+/* Writes `out` and, behind it, `extra`. Returns how many bytes of `extra` went, into `out` at
+ * least, or a negative errno (`failed` is then set). */
 ssize_t peer_send(struct peer *peer, const char *extra, size_t length);
 
 /* Moves up to `most` bytes of what comes from the peer into the pipe, or all of the pipe to the

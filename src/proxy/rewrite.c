@@ -24,10 +24,10 @@ typedef int (*value_fn)(struct buffer *out, struct text value, const struct exch
 static int add_field(struct buffer *out, const struct head_field *field, value_fn value,
                      const struct exchange_names *names)
 {
-    int r = add_text(out, field->name);
-
-    r = r < 0 ? r : buffer_literal(out, ": ");
-    r = r < 0 ? r : value ? value(out, field->value, names) : add_text(out, field->value);
+    if (!value)
+        return BUFFER_JOIN(out, field->name, TEXT(": "), field->value, TEXT("\r\n"));
+    int r = BUFFER_JOIN(out, field->name, TEXT(": "));
+    r = r < 0 ? r : value(out, field->value, names);
     return r < 0 ? r : buffer_literal(out, "\r\n");
 }
 
@@ -85,27 +85,34 @@ static int add_forwarded_for(struct buffer *out, const struct exchange_names *na
         first = (struct text){names->client, strlen(names->client)};
     bool bare_v6 = first.data[0] != '[' && memchr(first.data, ':', first.length) &&
                    !memchr(first.data, '.', first.length);
-    return buffer_print(out, "Forwarded: for=\"%s%.*s%s\"", bare_v6 ? "[" : "", (int)first.length,
-                        first.data, bare_v6 ? "]" : "");
+    return BUFFER_JOIN(out, TEXT("Forwarded: for=\""), bare_v6 ? TEXT("[") : TEXT(""), first,
+                       bare_v6 ? TEXT("]\"") : TEXT("\""));
 }
 
 static int add_forwarded(struct buffer *out, const struct exchange_names *names)
 {
-    const char *scheme = names->secure ? "https" : "http";
+    struct text scheme = names->secure ? TEXT("https") : TEXT("http");
     const struct target *target = names->target;
     struct text list = names->forwarded_for;
-    int length = (int)names->authority.length;
-    const char *authority = names->authority.data;
-    int r = buffer_print(out,
-                         "X-Forwarded-Host: %.*s\r\nX-Forwarded-Proto: %s\r\n"
-                         "X-Forwarded-For: %.*s%s%s\r\n",
-                         length, authority, scheme, (int)list.length, list.data ? list.data : "",
-                         list.length > 0 ? ", " : "", names->client);
+    int r =
+        BUFFER_JOIN(out, TEXT("X-Forwarded-Host: "), names->authority,
+                    TEXT("\r\nX-Forwarded-Proto: "), scheme, TEXT("\r\nX-Forwarded-For: "), list,
+                    list.length > 0 ? TEXT(", ") : TEXT(""), text_of(names->client), TEXT("\r\n"));
 
     if (r == 0 && target->path_prefix > 0 && !names->keeps_prefix)
         r = buffer_print(out, "X-Forwarded-Prefix: /p/%s/%u\r\n", target->id, target->port);
     r = r < 0 ? r : add_forwarded_for(out, names);
-    return r < 0 ? r : buffer_print(out, ";host=\"%.*s\";proto=%s\r\n", length, authority, scheme);
+    return r < 0 ? r
+                 : BUFFER_JOIN(out, TEXT(";host=\""), names->authority, TEXT("\";proto="), scheme,
+                               TEXT("\r\n"));
+}
+
+static int add_length(struct buffer *out, const struct head *head)
+{
+    char digits[TEXT_NUMBER_MAX];
+
+    return BUFFER_JOIN(out, TEXT("Content-Length: "), text_number(head->content_length, digits),
+                       TEXT("\r\n"));
 }
 
 static int add_body_framing(struct buffer *out, const struct head *head)
@@ -113,23 +120,26 @@ static int add_body_framing(struct buffer *out, const struct head *head)
     if (head->body == BODY_CHUNKED)
         return buffer_literal(out, "Transfer-Encoding: chunked\r\n");
     if (head->body == BODY_LENGTH)
-        return buffer_print(out, "Content-Length: %llu\r\n",
-                            (unsigned long long)head->content_length);
+        return add_length(out, head);
     return 0;
 }
 
 int rewrite_request(struct buffer *out, const struct head *head, struct text path,
                     const struct exchange_names *names)
 {
-    int r = add_text(out, head->method);
+    char digits[TEXT_NUMBER_MAX];
+    int r = BUFFER_JOIN(out, head->method, TEXT(" "));
 
-    r = r < 0 ? r : buffer_literal(out, " ");
     r = r < 0 ? r : access_add_path(out, path);
-    r = r < 0 ? r : buffer_print(out, " HTTP/1.1\r\nHost: localhost:%u\r\n", names->port);
+    r = r < 0 ? r
+              : BUFFER_JOIN(out, TEXT(" HTTP/1.1\r\nHost: localhost:"),
+                            text_number(names->port, digits), TEXT("\r\n"));
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_request_field(out, head, &head->fields[i], names);
     r = r < 0 ? r : add_forwarded(out, names);
-    r = r < 0 ? r : buffer_print(out, "Via: 1.%d auracode\r\n", head->minor);
+    r = r < 0 ? r
+              : add_text(out, head->minor == 1 ? TEXT("Via: 1.1 auracode\r\n")
+                                               : TEXT("Via: 1.0 auracode\r\n"));
     r = r < 0 ? r : add_body_framing(out, head);
     if (r == 0 && head_upgrades(head))
         r = buffer_literal(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -211,7 +221,7 @@ static int add_response_framing(struct buffer *out, const struct head *head,
     if (form->chunk)
         r = buffer_literal(out, "Transfer-Encoding: chunked\r\n");
     else if (form->length)
-        r = buffer_print(out, "Content-Length: %llu\r\n", (unsigned long long)head->content_length);
+        r = add_length(out, head);
     if (r == 0 && !form->keep_alive)
         r = buffer_literal(out, "Connection: close\r\n");
     else if (r == 0 && form->announce)
@@ -222,8 +232,10 @@ static int add_response_framing(struct buffer *out, const struct head *head,
 int rewrite_response(struct buffer *out, const struct head *head, const struct response_form *form,
                      const struct exchange_names *names)
 {
-    int r = buffer_print(out, "HTTP/1.1 %d %.*s\r\n", head->status, (int)head->reason.length,
-                         head->reason.data ? head->reason.data : "");
+    char digits[TEXT_NUMBER_MAX];
+    int r =
+        BUFFER_JOIN(out, TEXT("HTTP/1.1 "), text_number((unsigned long long)head->status, digits),
+                    TEXT(" "), head->reason, TEXT("\r\n"));
 
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_response_field(out, head, &head->fields[i], names);

@@ -10,11 +10,6 @@
 
 #define ID "abcdefgh2345"
 
-static struct text text_of(const char *string)
-{
-    return (struct text){string, strlen(string)};
-}
-
 static void authorities(void **state)
 {
     static const struct {

@@ -1,11 +1,17 @@
 /* Theory of operation: the dev server must believe that a browser talks to localhost:PORT, since
  * that is what it and its plugins check; the public name travels in X-Forwarded-* and Forwarded.
  * On the way back, what names localhost:PORT is turned into the public name again (names.h). Each
- * field that is known by name has a writer in a table; all others pass. */
+ * field that is known by name has a writer in a table; all others pass.
+ *
+ * A document that the bridge is inserted in is not the one that the dev server has: its validators
+ * and digests are left out, and a browser's conditions, which may come from a copy without the
+ * bridge, are not passed on for any document. So none is answered with 304, and no old copy is
+ * taken for a new one. The dev server is asked for it uncompressed, since it has to be read. */
 #include "proxy/rewrite.h"
 
 #include "base/cleanup.h"
 #include "proxy/access.h"
+#include "proxy/csp.h"
 #include "proxy/frame.h"
 #include "proxy/set-cookie.h"
 
@@ -58,6 +64,12 @@ static int add_local_url(struct buffer *out, struct text value, const struct exc
     return names_add_local(out, value, false, names);
 }
 
+static bool is_left_out(const struct head_field *field, const struct exchange_names *names)
+{
+    return field->id == NAME_FORWARDED || access_is_ours(field) ||
+           (names->document && (field->id == NAME_CONDITION || field->id == NAME_ACCEPT_ENCODING));
+}
+
 static int add_request_field(struct buffer *out, const struct head *head,
                              const struct head_field *field, const struct exchange_names *names)
 {
@@ -66,7 +78,7 @@ static int add_request_field(struct buffer *out, const struct head *head,
         [NAME_REFERER] = add_local_url,
     };
 
-    if (field->id == NAME_FORWARDED || dropped(head, field) || access_is_ours(field))
+    if (is_left_out(field, names) || dropped(head, field))
         return 0;
     if (field->id == NAME_COOKIE)
         return access_add_cookies(out, field);
@@ -128,6 +140,8 @@ int rewrite_request(struct buffer *out, const struct head *head, struct text pat
     r = r < 0 ? r : buffer_print(out, " HTTP/1.1\r\nHost: localhost:%u\r\n", names->port);
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_request_field(out, head, &head->fields[i], names);
+    if (r == 0 && names->document)
+        r = buffer_literal(out, "Accept-Encoding: identity\r\n");
     r = r < 0 ? r : add_forwarded(out, names);
     r = r < 0 ? r : buffer_print(out, "Via: 1.%d auracode\r\n", head->minor);
     r = r < 0 ? r : add_body_framing(out, head);
@@ -175,7 +189,8 @@ static int add_response_field(struct buffer *out, const struct head *head,
                               const struct head_field *field, const struct exchange_names *names)
 {
     static const value_fn writers[NAME_COUNT] = {
-        [NAME_CSP] = frame_add_policy,
+        [NAME_CSP] = csp_add,
+        [NAME_CSP_REPORT_ONLY] = csp_add_report_only,
         [NAME_LOCATION] = names_add_public,
         [NAME_REFRESH] = add_refresh,
         [NAME_SET_COOKIE] = set_cookie_add,
@@ -184,6 +199,8 @@ static int add_response_field(struct buffer *out, const struct head *head,
     if (dropped(head, field) || (field->id == NAME_HSTS && names->hsts_s > 0))
         return 0;
     if (field->id == NAME_SET_COOKIE && access_sets_ours(field->value))
+        return 0;
+    if (field->id == NAME_VALIDATOR && names->bridge)
         return 0;
     if (field->id == NAME_FRAME_OPTIONS && names->frame_origins.length > 0)
         return 0;
@@ -211,7 +228,8 @@ static int add_response_framing(struct buffer *out, const struct head *head,
     if (form->chunk)
         r = buffer_literal(out, "Transfer-Encoding: chunked\r\n");
     else if (form->length)
-        r = buffer_print(out, "Content-Length: %llu\r\n", (unsigned long long)head->content_length);
+        r = buffer_print(out, "Content-Length: %llu\r\n",
+                         (unsigned long long)(head->content_length + form->added));
     if (r == 0 && !form->keep_alive)
         r = buffer_literal(out, "Connection: close\r\n");
     else if (r == 0 && form->announce)

@@ -82,11 +82,11 @@ static int add_text(struct buffer *out, struct text text)
 static int add_open(struct buffer *out, struct text directive, struct text name, bool script,
                     const struct exchange_names *names)
 {
-    struct text word;
+    struct text word, sources = directive;
     int r = add_text(out, name);
 
-    next_word(&directive, &word);
-    while (r == 0 && next_word(&directive, &word)) {
+    next_word(&sources, &word);
+    while (r == 0 && next_word(&sources, &word)) {
         if (text_is_case(word, TEXT("'none'")))
             continue;
         r = buffer_literal(out, " ");

@@ -46,6 +46,11 @@ size_t insertion_take(struct insertion *insertion, struct text piece,
 {
     struct list list = {ret_parts, 0};
     ptrdiff_t at = 0;
+
+    if (insertion->over) {
+        add(&list, piece.data, piece.length);
+        return list.n;
+    }
     enum html_verdict verdict = html_scan(&insertion->scan, piece, &at);
     size_t before = at > 0 ? (size_t)at : 0;
 

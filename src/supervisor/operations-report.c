@@ -14,7 +14,7 @@ struct report_params {
     json_t *report;
 };
 
-const struct field report_fields[REPORT_FIELDS] = {
+const struct field report_fields[3] = {
     {"sandbox", FIELD_SANDBOX_ID, offsetof(struct report_params, sandbox), 0, 0, true, NULL},
     {"port", FIELD_INT, offsetof(struct report_params, port), 0, 65535, true, NULL},
     {"report", FIELD_OBJECT, offsetof(struct report_params, report), 0, 0, true, NULL},

@@ -3,6 +3,5 @@
 
 #include "base/server.h"
 
-#define REPORT_FIELDS 3u
-extern const struct field report_fields[REPORT_FIELDS];
+extern const struct field report_fields[3];
 int op_report(struct request *request, void *params, struct error *err);

@@ -79,8 +79,10 @@ HANDLER(message_append);
 HANDLER(chat_session_socket);
 HANDLER(chat_socket);
 
-/* events/socket.c */
+/* events/socket.c, events/browser.c */
 HANDLER(event_socket);
+HANDLER(browser_error_list);
+HANDLER(browser_error_clear);
 
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);

@@ -182,6 +182,10 @@ static const struct field event_query[] = {
     {"since", FIELD_INT, offsetof(struct event_query, since), 0, INT64_MAX, false, NULL},
 };
 
+static const struct field browser_query[] = {
+    {"since", FIELD_INT, offsetof(struct browser_query, since), 0, INT64_MAX, false, NULL},
+};
+
 static const struct field message_query[] = {
     {"since", FIELD_INT, offsetof(struct message_list_query, since), 0, INT64_MAX, false, NULL},
     {"before", FIELD_INT, offsetof(struct message_list_query, before), 1, INT64_MAX, false, NULL},
@@ -264,6 +268,10 @@ const struct route routes[] = {
      SCHEMA(preview_token_body), preview_token_create},
     {METHOD_DELETE, BOX "/preview-tokens", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      preview_token_revoke_all},
+    {METHOD_GET, BOX "/browser-errors", SCOPE_READ, BODY_NONE, 0, SCHEMA(browser_query), NO_FIELDS,
+     browser_error_list},
+    {METHOD_DELETE, BOX "/browser-errors", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     browser_error_clear},
 
     {METHOD_GET, "/v1/sessions", SCOPE_READ, BODY_NONE, 0, SCHEMA(session_list_query), NO_FIELDS,
      session_list_all},

@@ -255,6 +255,8 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
         ask_certificates(supervisor);
     else if (str_equal(name, "sandbox.state"))
         event_hub_sandbox(supervisor->api->events, json_object_get(event, "sandbox"));
+    else if (str_equal(name, "sandbox.report"))
+        event_hub_report(supervisor->api->events, event);
 }
 
 static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)

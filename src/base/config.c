@@ -51,6 +51,7 @@ static const struct key keys[] = {
     {"proxy", "domain", KEY_TEXT, AT(proxy_domain), "localhost", 0, 0, BOTH, NULL},
     {"proxy", "frame_origins", KEY_TEXT, AT(proxy_frame_origins),
      "http://localhost:* https://localhost:* http://127.0.0.1:*", 0, 0, CONFIG_FOR_PROXY, NULL},
+    {"proxy", "bridge", KEY_CHOICE, AT(proxy_bridge), "yes", 0, 0, CONFIG_FOR_PROXY, yes_no},
     {"proxy", "user", KEY_TEXT, AT(proxy_user), "auracode-proxy", 0, 0, CONFIG_FOR_PROXY, NULL},
     {"proxy", "threads", KEY_INT, AT(proxy_threads), "0", 0, 256, CONFIG_FOR_PROXY, NULL},
     {"proxy", "trusted_proxies", KEY_NETWORKS, AT(proxy_trusted_proxies), "127.0.0.0/8, ::1", 0, 0,

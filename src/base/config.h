@@ -27,6 +27,7 @@ struct config {
     char *proxy_tls_listen; /* the same, over TLS; "": off */
     char *proxy_domain;
     char *proxy_frame_origins; /* sources of CSP's frame-ancestors, by spaces */
+    char *proxy_bridge;        /* "yes": pages report their errors to the API */
     char *proxy_user;
     char *proxy_trusted_proxies;       /* networks.h: whose X-Forwarded-* fields are believed */
     int64_t proxy_threads;             /* 0: one a core */

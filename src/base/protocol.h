@@ -57,6 +57,8 @@
  *                             limits.inodes of a disk `image` cannot be changed
  * sandbox.revoke   api        sandbox -> {}: access_epoch is another one, so every preview token made
  *                             so far is refused; saved and announced
+ * sandbox.report   proxy      sandbox, port (0: not known), report {} (browser-report.h) -> {}: told
+ *                             to the api, unless that is behind
  * sandbox.stats    api        sandbox -> {"memory_bytes","memory_peak_bytes","memory_limit_bytes",
  *                             "swap_bytes","cpu_ns","cpu_user_ns","cpu_system_ns","cpu_periods",
  *                             "cpu_throttled_periods","cpu_throttled_ns","pids","pids_limit",
@@ -96,6 +98,7 @@
  *
  * Event on every change, to both: {"event":"sandbox.state","sandbox":{...}} (to the proxy: id,
  * state, access and access_epoch only); for a removed one the state is "removed".
+ * {"event":"sandbox.report","sandbox" (id),"port","report":{}} to the api: see above.
  * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
  *
  * 2. The init's socket

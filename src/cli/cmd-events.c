@@ -40,6 +40,25 @@ static void print_ports(const json_t *ports)
         printf("%s%lld", i == 0 ? "" : " ", json_integer_value(json_object_get(port, "port")));
 }
 
+/* Where, if that is known, and the message's first line. */
+static void print_browser_error(const json_t *error)
+{
+    const char *message = member(error, "message"), *source = member(error, "source");
+    const char *url = member(error, "url"), *place = source ? source : url ? url : "";
+    json_int_t line = json_integer_value(json_object_get(error, "line"));
+    cleanup_free char *first = message ? strndup(message, strcspn(message, "\n")) : NULL;
+    cleanup_free char *shown = text_printable(first ? first : "");
+    cleanup_free char *where = text_printable(place);
+
+    printf("%s", shown ? shown : "");
+    if (!where || !where[0])
+        return;
+    printf(" (%s", where);
+    if (line > 0)
+        printf(":%lld", line);
+    putchar(')');
+}
+
 /* The one or two members that say most. */
 static void print_data(const char *type, const json_t *data)
 {
@@ -51,6 +70,8 @@ static void print_data(const char *type, const json_t *data)
 
     if (str_equal(type, "ports"))
         print_ports(json_object_get(data, "ports"));
+    else if (str_equal(type, "browser.error"))
+        print_browser_error(data);
     else if (str_equal(type, "events.dropped"))
         printf("%lld", json_integer_value(json_object_get(data, "count")));
     else

@@ -4,6 +4,7 @@
 
 #include "proxy/quota.h"
 
+#include "proxy/bridge.h"
 #include "proxy/forwarded.h"
 #include "proxy/h2.h"
 #include "proxy/tls-transport.h"
@@ -253,6 +254,7 @@ static void begin_request(struct client *client, const struct head *head)
 {
     client->is_head = text_is(head->method, TEXT("HEAD"));
     client->navigation = is_navigation(head);
+    client->document = client->worker->proxy->bridges && bridge_is_document(head);
     client->has_body = head->body == BODY_CHUNKED || head->content_length > 0;
     client->wants_upgrade = head_upgrades(head);
     client->idempotent = is_idempotent(head->method);
@@ -455,6 +457,7 @@ void client_run(struct client *client)
         [CLIENT_CONNECT] = dispatch_connecting,
         [CLIENT_EXCHANGE] = exchange_run,
         [CLIENT_TUNNEL] = tunnel_run,
+        [CLIENT_REPORT] = bridge_run,
         [CLIENT_REPLY] = run_reply,
         [CLIENT_LINGER] = run_linger,
     };

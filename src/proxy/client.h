@@ -7,6 +7,7 @@
  *   CONNECT   a connection to the dev server is made      dispatch.c
  *   EXCHANGE  request and response pass                   exchange.c
  *   TUNNEL    after a WebSocket upgrade                   exchange.c
+ *   REPORT    reading what a page reports                 bridge-serve.c
  *   REPLY     an answer of our own is written             client.c
  *   LINGER    ended our side, waiting for the client's    client.c
  */
@@ -26,10 +27,14 @@ enum client_state {
     CLIENT_CONNECT,
     CLIENT_EXCHANGE,
     CLIENT_TUNNEL,
+    CLIENT_REPORT,
     CLIENT_REPLY,
     CLIENT_LINGER,
     CLIENT_DEAD
 };
+
+/* What the proxy answers under a path of a preview's. */
+enum reserved { RESERVED_NONE, RESERVED_STATUS, RESERVED_BRIDGE };
 
 struct client {
     struct peer peer;
@@ -57,7 +62,8 @@ struct client {
     bool secure;           /* the browser speaks https, to us or to that proxy */
     bool head_kept;        /* its bytes are still at the front of `in` */
     bool other_tried;      /* the second address family was */
-    bool for_status;       /* asks for the status document */
+    uint8_t reserved;      /* enum reserved */
+    bool document;         /* a browser opens it: the bridge may be inserted */
     bool answered;         /* a final response head was written */
     uint16_t port;         /* that it goes to */
     uint32_t token_epoch;  /* of the token that it came with */

@@ -86,6 +86,44 @@ static void ask_successor(struct control *control)
                  NULL);
 }
 
+static void send_reports(struct control *control);
+
+/* One that is refused is of a sandbox that has just stopped. */
+static void on_reported(void *userdata, json_t *result, struct ipc_fds *fds,
+                        const struct error *err)
+{
+    struct control *control = userdata;
+
+    (void)fds;
+    control->reports_asked--;
+    if (!result && err->err != ECONNRESET)
+        log_debug("a browser's report is lost: %s", err->message);
+    send_reports(control);
+}
+
+static void send_report(struct control *control, const struct report *report)
+{
+    struct error err = ERROR_NONE;
+    json_t *params = json_pack("{s:s, s:i, s:O}", "sandbox", report->sandbox, "port", report->port,
+                               "report", report->object);
+
+    if (params && rpc_call(&control->supervisor, "sandbox.report", params, NULL, 0, on_reported,
+                           control, NULL, &err) == 0)
+        control->reports_asked++;
+}
+
+/* What pages have reported waits here while the supervisor is away or busy. */
+static void send_reports(struct control *control)
+{
+    struct report *report;
+
+    while (control->up && control->reports_asked < REPORTS_ASKED_MAX &&
+           (report = reports_take(&control->proxy->reports))) {
+        send_report(control, report);
+        report_free(report);
+    }
+}
+
 static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     struct control *control = userdata;
@@ -101,6 +139,7 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     control->up = true;
     control->gone_since = 0;
     links_ask_all(control);
+    send_reports(control);
     if (control->ending)
         ask_successor(control);
 }
@@ -221,6 +260,7 @@ static void read_asked(struct control *control)
             link_refresh(link);
         sandbox_unref(sandbox);
     }
+    send_reports(control);
 }
 
 /* What has begun is finished while the successor serves, sandboxes' news and sockets included. */

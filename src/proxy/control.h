@@ -27,9 +27,10 @@ struct control {
     bool ending;                  /* SIGTERM */
     int64_t gone_since, retry_at; /* ms */
     struct link *links;
-    unsigned int in_flight; /* calls to the supervisor */
-    unsigned int timed;     /* links that wait for a time */
-    bool postponed;         /* links wait for `in_flight` to fall */
+    unsigned int in_flight;     /* calls to the supervisor */
+    unsigned int reports_asked; /* likewise, of browsers' reports */
+    unsigned int timed;         /* links that wait for a time */
+    bool postponed;             /* links wait for `in_flight` to fall */
     unsigned int n_unknown;
 };
 

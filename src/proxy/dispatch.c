@@ -3,6 +3,7 @@
  * judged anew whenever the control thread tells of a change. People get a page that follows the
  * start at once; programs wait, up to [proxy] wait_ms. */
 #include "proxy/admit.h"
+#include "proxy/bridge.h"
 #include "proxy/client.h"
 #include "proxy/page.h"
 #include "proxy/quota.h"
@@ -13,7 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct text status_path = TEXT("/.auracode/status");
+static const struct text reserved_paths[] = {
+    [RESERVED_STATUS] = TEXT("/.auracode/status"),
+    [RESERVED_BRIDGE] = TEXT(BRIDGE_PATH),
+};
 
 void dispatch_unpark(struct client *client)
 {
@@ -271,7 +275,8 @@ static void route(struct client *client)
 
     if (view.state != ROUTE_ASKING && view.state != ROUTE_UNKNOWN && !admit(client))
         return;
-    if (client->for_status && view.state != ROUTE_ASKING && view.state != ROUTE_LINKING) {
+    if (client->reserved == RESERVED_STATUS && view.state != ROUTE_ASKING &&
+        view.state != ROUTE_LINKING) {
         reply_status(client);
         return;
     }
@@ -290,7 +295,10 @@ static void route(struct client *client)
         show_stopped(client);
         break;
     case ROUTE_RUNNING:
-        route_running(client, &view);
+        if (client->reserved == RESERVED_BRIDGE)
+            bridge_answer(client);
+        else
+            route_running(client, &view);
         break;
     }
 }
@@ -321,13 +329,17 @@ static void show_expected(struct client *client)
     reply_page(client, &page);
 }
 
-static bool is_status(struct text path)
+static enum reserved find_reserved(const struct client *client, struct text path)
 {
     const char *query = memchr(path.data, '?', path.length);
 
     if (query)
         path.length = (size_t)(query - path.data);
-    return text_is(path, status_path);
+    if (text_is(path, reserved_paths[RESERVED_STATUS]))
+        return RESERVED_STATUS;
+    return client->worker->proxy->bridges && text_is(path, reserved_paths[RESERVED_BRIDGE])
+               ? RESERVED_BRIDGE
+               : RESERVED_NONE;
 }
 
 static void show_too_many(struct client *client)
@@ -359,8 +371,8 @@ void dispatch_request(struct client *client)
         reply_error(client, 503, "out_of_memory", "The proxy is out of memory.");
         return;
     }
-    client->for_status = is_status(client_path(client, head));
-    if (!client->for_status && !quota_enter(client)) {
+    client->reserved = (uint8_t)find_reserved(client, client_path(client, head));
+    if (client->reserved != RESERVED_STATUS && !quota_enter(client)) {
         show_too_many(client);
         return;
     }

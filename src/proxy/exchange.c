@@ -4,6 +4,7 @@
  * client's connection is cut, so that it can tell that the response is incomplete. */
 #include "proxy/client.h"
 
+#include "proxy/bridge.h"
 #include "proxy/count.h"
 #include "proxy/quota.h"
 
@@ -28,6 +29,7 @@ void client_names(const struct client *client, struct exchange_names *ret_names)
         .origin = client->origin,
         .hsts_s = client_hsts(client),
         .frame_origins = client->worker->proxy->frame_origins,
+        .document = client->document,
     };
 }
 
@@ -153,14 +155,42 @@ static void begin_tunnel(struct client *client)
     client->state = CLIENT_TUNNEL;
 }
 
-/* A whole head of the dev server's is at the front of its `in`. */
+/* With the bridge, if there is room for what it adds to the head. */
+static int write_response_head(struct client *client, const struct head *head,
+                               struct response_form *form, bool with_bridge)
+{
+    struct buffer *out = &client->peer.out;
+    struct flow *down = &client->down;
+    struct exchange_names names;
+    struct bridge bridge;
+
+    client_names(client, &names);
+    int r = buffer_hold(&client->worker->buffers, out);
+    if (r < 0)
+        return r;
+    uint32_t before = out->length;
+    if (with_bridge && (down->insertion = bridge_insert(client, &names, &bridge))) {
+        names.bridge = &bridge;
+        form->added = down->insertion->tag_length;
+        if (rewrite_response(out, head, form, &names) == 0)
+            return 0;
+        out->length = before;
+        flow_end(&client->worker->pipes, down);
+        names.bridge = NULL;
+        form->added = 0;
+    }
+    return rewrite_response(out, head, form, &names);
+}
+
+/* A whole head of the dev server's is at the front of its `in`. -EAGAIN: more of what follows it is
+ * needed. */
 static int take_response_head(struct client *client, size_t length)
 {
     struct worker *worker = client->worker;
     struct upstream *upstream = client->upstream;
+    struct buffer *in = &upstream->peer.in;
     struct head *head = &worker->response;
-    struct text text = {buffer_head(&upstream->peer.in), length};
-    struct exchange_names names;
+    struct text text = {buffer_head(in), length};
     struct response_form form;
     struct head_error error;
 
@@ -169,14 +199,17 @@ static int take_response_head(struct client *client, size_t length)
     bool interim = head->status < 200;
     if (interim && plan_interim(client, head, &form) < 0)
         return -EPROTO;
+    struct text body = {text.data + length, in->length - length};
+    int bridge = interim || has_no_body(client, head) ? 0 : bridge_fits(client, head, body);
+    if (bridge < 0)
+        return bridge;
     if (!interim)
         plan_response(client, head, &form);
-    client_names(client, &names);
-    int r = buffer_hold(&worker->buffers, &client->peer.out);
-    if (r == 0 && (!interim || !client->old))
-        r = rewrite_response(&client->peer.out, head, &form, &names);
-    if (r < 0)
-        return r;
+    if (!interim || !client->old) {
+        int r = write_response_head(client, head, &form, bridge > 0);
+        if (r < 0)
+            return r;
+    }
     buffer_take(&upstream->peer.in, length);
     if (head->status == 101)
         begin_tunnel(client);
@@ -202,9 +235,10 @@ static int read_response_head(struct client *client)
             return -EPROTO;
         if (n > 0) {
             int r = take_response_head(client, (size_t)n);
-            if (r < 0)
+            if (r == 0)
+                continue;
+            if (r != -EAGAIN)
                 return r;
-            continue;
         }
         size_t before = in->length;
         if (peer_fill(&worker->buffers, peer) < 0)

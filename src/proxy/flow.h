@@ -2,10 +2,12 @@
  * a known length, or none, goes from the input buffer to the socket without a copy; the chunked
  * coding is taken apart and written anew. At most one buffer waits each way, so a slow reader slows
  * its writer down. The bulk of a long body of known length does not come to us at all: it goes
- * through a pipe, where both connections are raw. */
+ * through a pipe, where both connections are raw. A document that a script is inserted in is copied
+ * up to that place. */
 #pragma once
 
 #include "proxy/chunked.h"
+#include "proxy/insertion.h"
 #include "proxy/peer.h"
 #include "proxy/pipe.h"
 
@@ -18,12 +20,13 @@ struct flow {
     bool starved; /* more input is needed than is buffered */
     uint64_t left;
     struct chunked chunked;
-    struct pipe *pipe; /* holds bytes that were taken from the source; NULL: none */
+    struct pipe *pipe;           /* holds bytes that were taken from the source; NULL: none */
+    struct insertion *insertion; /* owned; NULL: nothing is to be inserted (any more) */
 };
 
 void flow_start(struct flow *flow, enum flow_kind kind, uint64_t length, bool chunk);
 
-/* Gives back what it borrowed; bytes that are still in a pipe are lost. */
+/* Gives back what it borrowed or owns; bytes that are still in a pipe are lost. */
 void flow_end(struct pipe_pool *pipes, struct flow *flow);
 
 enum flow_result {

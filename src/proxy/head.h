@@ -13,12 +13,17 @@
 enum field_name {
     NAME_OTHER,
     NAME_ACCEPT,
+    NAME_ACCEPT_ENCODING,
     NAME_ALLOW_ORIGIN, /* and Timing-Allow-Origin */
     NAME_AUTHORIZATION,
+    NAME_CONDITION, /* that a document which is not the dev server's own cannot meet */
     NAME_CONNECTION,
+    NAME_CONTENT_ENCODING,
     NAME_CONTENT_LENGTH,
+    NAME_CONTENT_TYPE,
     NAME_COOKIE,
     NAME_CSP, /* Content-Security-Policy */
+    NAME_CSP_REPORT_ONLY,
     NAME_DATE,
     NAME_FORWARDED,     /* Forwarded, X-Forwarded-*, X-Real-IP */
     NAME_FRAME_OPTIONS, /* X-Frame-Options */
@@ -34,9 +39,11 @@ enum field_name {
     NAME_REQUEST_METHOD,  /* Access-Control-Request-Method */
     NAME_SET_COOKIE,
     NAME_SITE_WIDE, /* rules over all paths of a host */
+    NAME_FETCH_DEST,
     NAME_FETCH_MODE,
     NAME_TRANSFER_ENCODING,
     NAME_UPGRADE,
+    NAME_VALIDATOR, /* of the very bytes of the body: ETag, digests, Last-Modified */
     NAME_COUNT,
 };
 

@@ -139,7 +139,8 @@ static int run(struct proxy *proxy, struct error *err)
     r = take_listeners(proxy, err);
     r = r < 0 ? r : take_certificates(proxy, err);
     r = r < 0 ? r : preview_key_take(&proxy->preview_key, err);
-    if (r == 0 && routes_init(&proxy->routes) < 0)
+    proxy->bridges = str_equal(proxy->config.proxy_bridge, "yes");
+    if (r == 0 && (routes_init(&proxy->routes) < 0 || reports_init(&proxy->reports) < 0))
         r = error_set(err, ENOMEM, "setting up the table of routes");
     /* The control thread blocks signals first, so that no other thread can get them. */
     r = r < 0 ? r : control_init(&control, proxy, err);
@@ -153,6 +154,7 @@ static int run(struct proxy *proxy, struct error *err)
     stop_workers(proxy);
     control_free(&control);
     routes_free(&proxy->routes);
+    reports_free(&proxy->reports);
     tls_context_free(&proxy->tls);
     for (unsigned int i = 0; i < proxy->n_listeners; i++)
         close(proxy->listeners[i]);

@@ -16,20 +16,24 @@ struct origin {
     uint16_t public_port; /* in the browser's URL; 0: none given */
 };
 
+struct bridge;
+
 /* What both directions need to know about the exchange. */
 struct exchange_names {
     struct text authority; /* by which the client calls us, host[:port] */
     struct text domain;    /* [proxy] domain */
     const struct target *target;
-    bool secure;               /* the browser's connection is https */
-    int64_t hsts_s;            /* max-age of Strict-Transport-Security; 0: none of ours */
-    struct text frame_origins; /* that may frame the page; length 0: as the dev server says */
-    uint16_t port;             /* of the dev server */
-    uint16_t service_port;     /* what ID.DOMAIN leads to; 0: not known */
-    bool keeps_prefix;         /* the dev server wants the prefix of the path form */
-    const char *client;        /* numeric address of the client */
-    struct text forwarded_for; /* requests: the addresses before it, as a trusted proxy told */
-    struct origin origin;      /* responses: of the request */
+    bool secure;                 /* the browser's connection is https */
+    int64_t hsts_s;              /* max-age of Strict-Transport-Security; 0: none of ours */
+    struct text frame_origins;   /* that may frame the page; length 0: as the dev server says */
+    uint16_t port;               /* of the dev server */
+    uint16_t service_port;       /* what ID.DOMAIN leads to; 0: not known */
+    bool keeps_prefix;           /* the dev server wants the prefix of the path form */
+    const char *client;          /* numeric address of the client */
+    struct text forwarded_for;   /* requests: the addresses before it, as a trusted proxy told */
+    bool document;               /* requests: the answer may have the bridge inserted */
+    struct origin origin;        /* responses: of the request */
+    const struct bridge *bridge; /* responses: inserted in the body (bridge.h); NULL: none is */
 };
 
 struct origin origin_of(struct text value, const struct exchange_names *names);

@@ -43,7 +43,10 @@ static const struct {
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
+    {411, "Length Required"},
+    {413, "Content Too Large"},
     {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
     {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {501, "Not Implemented"},
@@ -193,7 +196,7 @@ static int add_page_head(struct buffer *out, const struct page *page, bool keep_
     return r;
 }
 
-static int make_nonce(char ret_nonce[33])
+int page_make_nonce(char ret_nonce[NONCE_LENGTH + 1])
 {
     unsigned char random[16];
 
@@ -230,8 +233,8 @@ static int add_html(struct buffer *out, const struct page *page, const char *non
 
 int page_write_html(struct buffer *out, const struct page *page, bool head_only, bool keep_alive)
 {
-    char nonce[33];
-    int r = make_nonce(nonce);
+    char nonce[NONCE_LENGTH + 1];
+    int r = page_make_nonce(nonce);
 
     r = r < 0 ? r : add_page_head(out, page, keep_alive);
     r = r < 0 ? r

@@ -36,3 +36,7 @@ int page_write_document(struct buffer *out, int status, const char *json, bool h
 int page_escape(struct buffer *out, const char *text);
 
 const char *page_reason(int status);
+
+/* Random hexadecimal digits, for a Content-Security-Policy. 0 or -EIO. */
+#define NONCE_LENGTH 32u
+int page_make_nonce(char ret_nonce[NONCE_LENGTH + 1]);

@@ -1,11 +1,17 @@
 /* Theory of operation: the dev server must believe that a browser talks to localhost:PORT, since
  * that is what it and its plugins check; the public name travels in X-Forwarded-* and Forwarded.
  * On the way back, what names localhost:PORT is turned into the public name again (names.h). Each
- * field that is known by name has a writer in a table; all others pass. */
+ * field that is known by name has a writer in a table; all others pass.
+ *
+ * A document that the bridge is inserted in is not the one that the dev server has: its validators
+ * and digests are left out, and a browser's conditions, which may come from a copy without the
+ * bridge, are not passed on for any document. So none is answered with 304, and no old copy is
+ * taken for a new one. The dev server is asked for it uncompressed, since it has to be read. */
 #include "proxy/rewrite.h"
 
 #include "base/cleanup.h"
 #include "proxy/access.h"
+#include "proxy/csp.h"
 #include "proxy/frame.h"
 #include "proxy/set-cookie.h"
 
@@ -58,6 +64,12 @@ static int add_local_url(struct buffer *out, struct text value, const struct exc
     return names_add_local(out, value, false, names);
 }
 
+static bool is_left_out(const struct head_field *field, const struct exchange_names *names)
+{
+    return field->id == NAME_FORWARDED || access_is_ours(field) ||
+           (names->document && (field->id == NAME_CONDITION || field->id == NAME_ACCEPT_ENCODING));
+}
+
 static int add_request_field(struct buffer *out, const struct head *head,
                              const struct head_field *field, const struct exchange_names *names)
 {
@@ -66,7 +78,7 @@ static int add_request_field(struct buffer *out, const struct head *head,
         [NAME_REFERER] = add_local_url,
     };
 
-    if (field->id == NAME_FORWARDED || dropped(head, field) || access_is_ours(field))
+    if (is_left_out(field, names) || dropped(head, field))
         return 0;
     if (field->id == NAME_COOKIE)
         return access_add_cookies(out, field);
@@ -107,12 +119,11 @@ static int add_forwarded(struct buffer *out, const struct exchange_names *names)
                                TEXT("\r\n"));
 }
 
-static int add_length(struct buffer *out, const struct head *head)
+static int add_length(struct buffer *out, uint64_t length)
 {
     char digits[TEXT_NUMBER_MAX];
 
-    return BUFFER_JOIN(out, TEXT("Content-Length: "), text_number(head->content_length, digits),
-                       TEXT("\r\n"));
+    return BUFFER_JOIN(out, TEXT("Content-Length: "), text_number(length, digits), TEXT("\r\n"));
 }
 
 static int add_body_framing(struct buffer *out, const struct head *head)
@@ -120,7 +131,7 @@ static int add_body_framing(struct buffer *out, const struct head *head)
     if (head->body == BODY_CHUNKED)
         return buffer_literal(out, "Transfer-Encoding: chunked\r\n");
     if (head->body == BODY_LENGTH)
-        return add_length(out, head);
+        return add_length(out, head->content_length);
     return 0;
 }
 
@@ -136,6 +147,8 @@ int rewrite_request(struct buffer *out, const struct head *head, struct text pat
                             text_number(names->port, digits), TEXT("\r\n"));
     for (size_t i = 0; r == 0 && i < head->n_fields; i++)
         r = add_request_field(out, head, &head->fields[i], names);
+    if (r == 0 && names->document)
+        r = buffer_literal(out, "Accept-Encoding: identity\r\n");
     r = r < 0 ? r : add_forwarded(out, names);
     r = r < 0 ? r
               : add_text(out, head->minor == 1 ? TEXT("Via: 1.1 auracode\r\n")
@@ -185,7 +198,8 @@ static int add_response_field(struct buffer *out, const struct head *head,
                               const struct head_field *field, const struct exchange_names *names)
 {
     static const value_fn writers[NAME_COUNT] = {
-        [NAME_CSP] = frame_add_policy,
+        [NAME_CSP] = csp_add,
+        [NAME_CSP_REPORT_ONLY] = csp_add_report_only,
         [NAME_LOCATION] = names_add_public,
         [NAME_REFRESH] = add_refresh,
         [NAME_SET_COOKIE] = set_cookie_add,
@@ -194,6 +208,8 @@ static int add_response_field(struct buffer *out, const struct head *head,
     if (dropped(head, field) || (field->id == NAME_HSTS && names->hsts_s > 0))
         return 0;
     if (field->id == NAME_SET_COOKIE && access_sets_ours(field->value))
+        return 0;
+    if (field->id == NAME_VALIDATOR && names->bridge)
         return 0;
     if (field->id == NAME_FRAME_OPTIONS && names->frame_origins.length > 0)
         return 0;
@@ -221,7 +237,7 @@ static int add_response_framing(struct buffer *out, const struct head *head,
     if (form->chunk)
         r = buffer_literal(out, "Transfer-Encoding: chunked\r\n");
     else if (form->length)
-        r = add_length(out, head);
+        r = add_length(out, head->content_length + form->added);
     if (r == 0 && !form->keep_alive)
         r = buffer_literal(out, "Connection: close\r\n");
     else if (r == 0 && form->announce)

@@ -10,10 +10,11 @@ int rewrite_request(struct buffer *out, const struct head *head, struct text pat
 
 struct response_form {
     bool chunk;      /* frame the body with the chunked coding */
-    bool length;     /* write the head's Content-Length */
+    bool length;     /* write the head's Content-Length, plus `added` */
     bool keep_alive; /* of the connection to the client */
     bool announce;   /* HTTP/1.0 client: say keep-alive */
     bool upgrade;
+    size_t added; /* bytes that are inserted in the body */
 };
 
 int rewrite_response(struct buffer *out, const struct head *head, const struct response_form *form,

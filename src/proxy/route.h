@@ -66,9 +66,10 @@ struct sandbox {
     struct figures_slot *_Atomic figures;    /* NULL: not looked for yet */
     _Atomic uint16_t found[PORTS_FOUND_MAX]; /* ports that took a connection; 0: none */
     atomic_uint found_next;
-    atomic_uint clients;        /* requests and tunnels at work, of all threads */
-    _Atomic int64_t paid_until; /* ns of CLOCK_MONOTONIC: quota.c */
-    atomic_bool asked;          /* is in the queue of the control thread */
+    atomic_uint clients;           /* requests and tunnels at work, of all threads */
+    _Atomic int64_t paid_until;    /* ns of CLOCK_MONOTONIC: quota.c */
+    _Atomic int64_t reports_until; /* likewise: report.c */
+    atomic_bool asked;             /* is in the queue of the control thread */
     struct sandbox *queue_next;
     struct link *link; /* the control thread's own */
 };

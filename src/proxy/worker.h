@@ -7,6 +7,7 @@
 #include "base/preview-token.h"
 #include "proxy/head.h"
 #include "proxy/peer.h"
+#include "proxy/report.h"
 #include "proxy/route.h"
 #include "tls/session.h"
 
@@ -35,9 +36,11 @@ struct proxy {
     struct text frame_origins;
     struct networks trusted; /* proxies in front of us */
     struct routes routes;
+    struct reports reports;
     struct tls_context tls;
     struct preview_key preview_key;
     bool redirects;   /* requests in clear are sent to https */
+    bool bridges;     /* [proxy] bridge */
     char tls_port[8]; /* ":7443", or "" for 443 */
     struct worker *workers;
     unsigned int n_workers;

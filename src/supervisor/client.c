@@ -147,6 +147,19 @@ void clients_event(struct supervisor *supervisor, json_t *event)
     json_decref(event);
 }
 
+/* Packets that a busy API has not read yet; to lose the connection would be worse than to lose what
+ * comes beyond. */
+#define BEHIND 64u
+
+void clients_tell_api(struct supervisor *supervisor, json_t *event)
+{
+    for (struct client *client = supervisor->clients; client && event; client = client->next)
+        if (client->conn.greeted && client->conn.role == ROLE_API &&
+            client->conn.ipc.out_count < BEHIND)
+            server_conn_event(&client->conn, json_incref(event));
+    json_decref(event);
+}
+
 void clients_close(struct supervisor *supervisor)
 {
     while (supervisor->clients)

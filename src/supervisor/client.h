@@ -16,4 +16,7 @@ void clients_announce(struct supervisor *supervisor, json_t *full, json_t *brief
 /* The same event (stolen) to every program. */
 void clients_event(struct supervisor *supervisor, json_t *event);
 
+/* An event (stolen) to the API alone, unless it is behind with what it was told before. */
+void clients_tell_api(struct supervisor *supervisor, json_t *event);
+
 void clients_close(struct supervisor *supervisor);

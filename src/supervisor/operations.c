@@ -8,6 +8,7 @@
 #include "supervisor/doctor.h"
 #include "supervisor/network.h"
 #include "supervisor/operations-egress.h"
+#include "supervisor/operations-report.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/template.h"
@@ -550,6 +551,7 @@ const struct server_op operations[] = {
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.revoke", ROLE_API, LISTED, FIELDS(id_fields), 0, op_revoke},
+    {"sandbox.report", ROLE_PROXY, IN(RUNNING), FIELDS(report_fields), 0, op_report},
     {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
     {"egress.list", ROLE_RESOLVER, STATE_READY, FIELDS(egress_list_fields), 0, op_egress_list},
     {"egress.get", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_get},

@@ -124,6 +124,27 @@ export const holds = [
         test: ['frames', 'an origin of the list'],
     },
     {
+        name: 'another site cannot report to a preview',
+        edits: [['src/proxy/bridge-serve.c', '!is_json(head_get(head, NAME_CONTENT_TYPE))', 'false']],
+        test: ['bridge', 'the path is the proxy'],
+    },
+    {
+        name: 'a report is at most so long',
+        edits: [['src/proxy/bridge-serve.c', 'head->content_length > REPORTS_BODY_MAX', 'false']],
+        test: ['bridge', 'the path is the proxy'],
+    },
+    {
+        name: 'a report is what the table of its fields says',
+        edits: [['src/proxy/report.c', 'if (check(report, i, err) < 0) return NULL;', 'if (check(report, i, err) < -ERANGE) return NULL;']],
+        test: ['bridge', 'the path is the proxy'],
+    },
+    {
+        name: 'a sandbox\'s reports have a limit',
+        edits: [['src/proxy/report.c', '(REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND))\n            return false;', 'SECOND * 1000)\n            return false;'],
+            ['src/proxy/report.c', 'return atomic_load(bucket) > now_ns() +', 'return atomic_load(bucket) < 0 * now_ns() -']],
+        test: ['bridge', 'a flood of reports'],
+    },
+    {
         name: 'a private preview asks for a token',
         edits: [['src/proxy/dispatch.c', 'view.state != ROUTE_UNKNOWN && !admit(client)', 'view.state == ROUTE_UNKNOWN && !admit(client)']],
         test: ['access', 'without a token'],

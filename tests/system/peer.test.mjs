@@ -184,11 +184,14 @@ test('wrong types, unknown fields and wrong values are refused by name, for ever
         ['sandbox.stop', { sandbox: running, grace_ms: 60001 }, 'grace_ms'],
         ['sandbox.sockets', { sandbox: running, inet: 9 }, 'inet'],
         ['sandbox.sockets', { sandbox: running, inet6: 1.5 }, 'inet6'],
+        ['sandbox.report', { sandbox: running, port: 1, report: { kind: 'x', message: '' } }, 'report.kind'],
+        ['sandbox.report', { sandbox: running, port: 1, report: { kind: 'error', message: 'x'.repeat(4097) } }, 'report.message'],
+        ['sandbox.report', { sandbox: running, port: 65536, report: {} }, 'port'],
         ['template.create', { name: '../x', sandbox: stopped }, 'name'],
         ['template.create', { name: 'x', sandbox: stopped, dev: 1 }, 'dev'],
     ];
     for (const [op, params, field] of wrong) {
-        const error = await peer.refused(op, params);
+        const error = await asker(table.find(({ name }) => name === op)).refused(op, params);
         assert.ok(error.field === field || error.message.includes(field), `${op}: ${JSON.stringify(error)}`);
     }
     for (const name of ['/', '..', '.new.x', 'a/../b', 'x\n']) await peer.refused('template.remove', { name });
@@ -208,13 +211,15 @@ test('a proxy that keeps leaving has no more than one successor at a time', asyn
 
 test('an operation is legal only in the states that the table names', async () => {
     const peer = await Peer.connect(users.api, { hello: true });
+    const proxy = await Peer.connect(users.proxy, { hello: true });
     const resolver = await Peer.connect(users.resolver, { hello: true });
     const others = {
+        'sandbox.report': { port: 1, report: {} },
         'template.create': { name: 'x' }, 'egress.count': { queries: 1, refusals: 1 },
         'egress.allow': { name: 'example.com', addresses: ['203.0.113.1'], seconds: 60 },
     };
     for (const op of table.filter(needsSandbox))
-        await (op.roles === 'ROLE_RESOLVER' ? resolver : peer).refused(op.name, { sandbox: absent, ...others[op.name] }, 'sandbox_not_found');
+        await ({ ROLE_PROXY: proxy, ROLE_RESOLVER: resolver }[op.roles] ?? peer).refused(op.name, { sandbox: absent, ...others[op.name] }, 'sandbox_not_found');
     for (const name of ['sandbox.connect', 'sandbox.sockets'])
         await peer.refused(name, { sandbox: stopped }, 'sandbox_not_running');
     await peer.refused('template.create', { sandbox: running, name: 'x' }, 'wrong_state');

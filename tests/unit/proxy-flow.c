@@ -211,6 +211,72 @@ static void without_pipes_it_is_copied(void **state)
     bench->pipes.n_open = 0;
 }
 
+/* The same document in each framing: what comes out is it and the tag, and the rest takes its usual
+ * way from there on. */
+static void document_gets_its_tag(void **state)
+{
+    static const char page[] = "<!doctype html><html><head><title>x</title></head></html>";
+    static const char with[] = "<!doctype html><html><head>TAG<title>x</title></head></html>";
+    static const char coded[] =
+        "0f\r\n<!doctype html>\r\n3\r\n<ht\r\n27\r\nml><head><title>x</title>"
+        "</head></html>\r\n0\r\n\r\n";
+    static const char recoded[] = "f\r\n<!doctype html>\r\n2d\r\n<html><head>TAG<title>x</title>"
+                                  "</head></html>\r\n0\r\n\r\n";
+    const struct {
+        enum flow_kind kind;
+        bool chunk;
+        const char *sent, *received;
+    } cases[] = {
+        {FLOW_LENGTH, false, page, with},
+        {FLOW_CHUNKED, false, coded, with},
+        {FLOW_CHUNKED, true, coded, recoded},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bench *bench = *state;
+        struct flow flow;
+        size_t length = strlen(cases[i].sent), sent = 0;
+        bench->n_received = 0;
+        flow_start(&flow, cases[i].kind, sizeof(page) - 1, cases[i].chunk);
+        flow.insertion = calloc(1, sizeof(*flow.insertion));
+        memcpy(flow.insertion->tag, "TAG", 3);
+        flow.insertion->tag_length = 3;
+        while (!flow.done || bench->n_received < strlen(cases[i].received)) {
+            if (sent < length) /* at once, so that the chunks are known */
+                sent += (size_t)send(bench->writer, cases[i].sent, length, 0);
+            assert_true(run_flow(bench, &flow) != FLOW_SOURCE_LOST);
+            take_received(bench);
+        }
+        assert_null(flow.insertion);
+        assert_int_equal(bench->n_received, strlen(cases[i].received));
+        assert_memory_equal(bench->received, cases[i].received, bench->n_received);
+    }
+}
+
+static void long_document_takes_a_pipe_behind_its_tag(void **state)
+{
+    struct bench *bench = *state;
+    struct flow flow;
+    size_t sent = 0;
+
+    memcpy(bench->sent, "<head>", 6);
+    flow_start(&flow, FLOW_LENGTH, BODY - 3, false);
+    flow.insertion = calloc(1, sizeof(*flow.insertion));
+    memcpy(flow.insertion->tag, "TAG", 3);
+    flow.insertion->tag_length = 3;
+    while (!flow.done || bench->n_received < BODY) {
+        if (sent < BODY - 3) {
+            ssize_t n = send(bench->writer, bench->sent + sent, BODY - 3 - sent, MSG_DONTWAIT);
+            sent += n > 0 ? (size_t)n : 0;
+        }
+        assert_true(run_flow(bench, &flow) != FLOW_SOURCE_LOST);
+        take_received(bench);
+    }
+    assert_memory_equal(bench->received, "<head>TAG", 9);
+    assert_memory_equal(bench->received + 9, bench->sent + 6, BODY - 9);
+    assert_int_equal(bench->pipes.n_open, 1);
+}
+
 /* A reader that takes nothing: no more than a pipe waits, and ending the flow gives that up. */
 static void slow_reader_holds_one_pipe(void **state)
 {
@@ -395,6 +461,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(short_body_takes_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(layered_transport_takes_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_pipes_it_is_copied, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(document_gets_its_tag, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_document_takes_a_pipe_behind_its_tag, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(slow_reader_holds_one_pipe, set_up, tear_down),
         cmocka_unit_test_setup_teardown(truncated_body_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lost_reader_is_noticed, set_up, tear_down),

@@ -3,6 +3,7 @@
  * those whose state is another than the last one heard of have had an event. */
 #include "api/events/hub.h"
 
+#include "api/events/browser.h"
 #include "api/handlers.h"
 #include "api/init-events.h"
 #include "api/inits.h"
@@ -30,7 +31,7 @@ static const struct {
 /* ---- boxes
  * ------------------------------------------------------------------------------------------- */
 
-static struct event_box *find(struct event_hub *hub, const char *sandbox)
+struct event_box *event_hub_find(struct event_hub *hub, const char *sandbox)
 {
     for (struct event_box *box = hub->boxes; box; box = box->next)
         if (str_equal(box->sandbox, sandbox))
@@ -50,6 +51,7 @@ static void box_free(struct event_box *box)
     for (size_t i = 0; i < EVENTS_KEPT; i++)
         free(box->kept[i].text);
     json_decref(box->identity);
+    browser_errors_free(box->browser);
     free(box);
 }
 
@@ -192,6 +194,22 @@ static void attend(struct event_box *box)
         init_tell(api, box->sandbox, "ping", json_object());
 }
 
+/* ---- what pages report
+ * -------------------------------------------------------------------------------- */
+
+void event_hub_report(struct event_hub *hub, json_t *event)
+{
+    const char *id = json_string_value(json_object_get(event, "sandbox"));
+    struct event_box *box = id ? event_hub_find(hub, id) : NULL;
+    json_t *report = json_object_get(event, "report");
+
+    if (!box || box->removed || !json_is_object(report) || is_too_many(hub, box))
+        return;
+    json_object_set(report, "port", json_object_get(event, "port"));
+    publish(hub, box, "browser.error", json_incref(report));
+    browser_errors_keep(&box->browser, hub->last_id, now_realtime_ms(), report);
+}
+
 /* ---- what the supervisor tells
  * --------------------------------------------------------------------------- */
 
@@ -220,6 +238,8 @@ static void bury(struct event_hub *hub, struct event_box *box)
 {
     init_unlisten(box->listener);
     box->listener = NULL;
+    browser_errors_free(box->browser);
+    box->browser = NULL;
     box->removed = true;
     hub->n_removed++;
     dig_up(hub);
@@ -267,7 +287,7 @@ void event_hub_sandbox(struct event_hub *hub, json_t *sandbox)
 
     if (!read_sandbox(sandbox, &id, &state))
         return;
-    struct event_box *box = find(hub, id);
+    struct event_box *box = event_hub_find(hub, id);
     bool removed = str_equal(state, "removed");
     if (box ? box->removed : removed)
         return;
@@ -289,7 +309,7 @@ static void take_listed(struct event_hub *hub, json_t *sandbox)
     if (!read_sandbox(sandbox, &id, &state))
         return;
     snprintf(hub->after, sizeof(hub->after), "%s", id);
-    struct event_box *box = find(hub, id);
+    struct event_box *box = event_hub_find(hub, id);
     if (hub->knows_all && (!box || !str_equal(box->state, state))) {
         event_hub_sandbox(hub, sandbox);
         return;

@@ -41,6 +41,7 @@ struct event_box {
     bool removed;
     unsigned int round; /* of asking for all, that it was last seen in */
     struct init_listener *listener;
+    struct browser_errors *browser; /* NULL: none were reported */
 };
 
 struct event_listener {
@@ -66,8 +67,12 @@ void event_hub_free(struct event_hub *hub);
 
 /* The supervisor is there (again): asks for all sandboxes. */
 void event_hub_refresh(struct event_hub *hub);
-/* Its event sandbox.state. */
+/* Its events sandbox.state and sandbox.report. */
 void event_hub_sandbox(struct event_hub *hub, json_t *sandbox);
+void event_hub_report(struct event_hub *hub, json_t *event);
+
+/* What is kept of a sandbox; NULL: nothing is. */
+struct event_box *event_hub_find(struct event_hub *hub, const char *sandbox);
 
 void event_listen(struct event_hub *hub, struct event_listener *listener);
 /* One that does not listen is no error. */

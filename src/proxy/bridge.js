@@ -170,9 +170,18 @@
         }
         return undefined;
     };
+    // FILE:LINE:COLUMN, or FILE alone where the message says the rest, as Vite's of its own parser do.
+    const placeOf = (message, file) => {
+        const whole = /^(.*?):(\d+)(?::(\d+))?$/.exec(file);
+        if (whole)
+            return whole.slice(1);
+        const name = `${file.split('/').at(-1)}:`, at = message.indexOf(name);
+        const numbers = at < 0 ? undefined : /^(\d+):(\d+)/.exec(message.slice(at + name.length, at + name.length + 32));
+        return [file, numbers?.[1], numbers?.[2]];
+    };
     const tellOverlay = (message, file, rest = {}) => {
-        const place = /^(.*?):(\d+)(?::(\d+))?$/.exec(file ?? '');
-        tell({ kind: 'overlay', message, source: place?.[1] ?? file, line: Number(place?.[2]), column: Number(place?.[3]), ...rest });
+        const [source, line, column] = file ? placeOf(message, file) : [];
+        tell({ kind: 'overlay', message, source, line: Number(line), column: Number(column), ...rest });
         return true;
     };
     const overlays = {

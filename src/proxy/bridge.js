@@ -2,7 +2,7 @@
 // hears of it. Inserted before all scripts of the page, by the proxy; `[proxy] bridge = no` turns it off.
 //
 // It must not change the page: every function of the page's that it stands before is called in its place with the same
-// arguments, whatever happens here is caught, and it leaves no name behind. It must not talk much either: a report is
+// arguments, whatever happens here is caught, and it leaves neither a name nor an element behind. It must not talk much either: a report is
 // told once, at most 50 in the life of a page and 10 a second, and a report that fails is not reported.
 (() => {
     'use strict';
@@ -15,6 +15,7 @@
     Object.defineProperty(window, mark, { value: true });
 
     const target = script.src.split('?')[0];
+    script.remove(); // or a framework that finds it where it has rendered none would complain
     const { fetch, XMLHttpRequest, MutationObserver, setTimeout } = window;
     const now = Date.now;
     const seen = new Set();
@@ -105,7 +106,7 @@
         if (event instanceof ErrorEvent) {
             tell({ kind: 'error', message: event.message || describe(event.error), source: event.filename,
                 line: event.lineno, column: event.colno, stack: stackOf(event.error) });
-        } else if (element instanceof Element && element !== script) {
+        } else if (element instanceof Element) {
             const url = element.src || element.href || element.currentSrc;
             tell({ kind: 'resource', message: `<${element.localName}> did not load`, url });
         }

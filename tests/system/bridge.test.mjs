@@ -151,7 +151,7 @@ test('the page\'s own functions do what they did, and nothing is told twice', as
     const run = `
         for (let i = 0; i < 100; i++) console.error('again');
         for (let i = 0; i < 100; i++) console.error('many ' + i);
-        window.left = Object.keys(window).filter((name) => /bridge|auracode/i.test(name));
+        window.left = [...Object.keys(window).filter((name) => /bridge|auracode/i.test(name)), ...document.querySelectorAll('script[src]')];
         window.kept = (async () => [(await fetch('/asked')).ok, await fetch('http://127.0.0.1:9/').catch((e) => e.constructor === TypeError)])();
         window.unhandled = new Promise((done) => addEventListener('unhandledrejection', (e) => done(String(e.reason))));
         fetch('http://127.0.0.1:9/alone');`;
@@ -256,10 +256,10 @@ test('a document is asked for anew and plain; all else passes as it is', async (
 });
 
 test('in the path form the script and its reports are below the prefix', async () => {
-    await visit(`http://localhost:${daemon.proxyPort}/p/${id}/3000/?run=console.error('by the path')`, async (page) => {
-        assert.match(await page.content(), new RegExp(`src="/p/${id}/3000/.auracode/bridge`));
-        await reported(id, text('by the path'));
-    });
+    const host = `localhost:${daemon.proxyPort}`, prefix = `/p/${id}/3000`;
+    const { body } = await daemon.api('GET', `${prefix}/`, { headers: { host, ...html }, host: { host: '127.0.0.1', port: daemon.proxyPort } });
+    assert.match(body.toString(), new RegExp(`src="${prefix}/\\.auracode/bridge\\?`));
+    await visit(`http://${host}${prefix}/?run=console.error('by the path')`, () => reported(id, text('by the path')));
 });
 
 test('over TLS and HTTP/2 it works as well', async () => {
@@ -382,3 +382,22 @@ test('of a Vite app: errors of its code, its overlay with file, line and message
         assert.match(thrown.stack, /src\/App\.tsx/);
     });
 });
+
+for (const [template, file, before] of [['fw-next', 'app/page.tsx', 'return ('], ['fw-webpack', 'src/title.js', 'export']])
+    test(`of ${template}: its page says nothing, and its overlay what is wrong in which file`, async () => {
+        const { id: app } = await daemon.create({ template, egress: 'none', limits: { cpu: 2 } });
+        await daemon.devServer(app);
+        const source = (await daemon.read(app, file)).toString();
+        await visit(`http://${app}.localhost:${daemon.proxyPort}/`, async (page) => {
+            await page.waitForFunction(() => {
+                const button = [...document.querySelectorAll('button')].find((one) => /count is/i.test(one.textContent));
+                button?.click();
+                return /count is [1-9]/i.test(button?.textContent);
+            }, null, { timeout: 30000 });
+            assert.deepEqual((await listed(app)).filter(({ url }) => !url?.endsWith('/favicon.ico')), []);
+            await daemon.write(app, file, source.replace(before, `%%% ${before}`));
+            const overlay = await reported(app, ({ kind }) => kind === 'overlay');
+            assert.ok(`${overlay.source} ${overlay.message} ${overlay.frame}`.includes(file), JSON.stringify(overlay));
+        });
+        await daemon.remove(app);
+    });

@@ -383,7 +383,7 @@ test('of a Vite app: errors of its code, its overlay with file, line and message
     });
 });
 
-for (const [template, file, before] of [['fw-next', 'app/page.tsx', 'return ('], ['fw-webpack', 'src/title.js', 'export']])
+for (const [template, file, before] of [['fw-next', 'app/page.tsx', 'return <'], ['fw-webpack', 'src/title.js', 'export']])
     test(`of ${template}: its page says nothing, and its overlay what is wrong in which file`, async () => {
         const { id: app } = await daemon.create({ template, egress: 'none', limits: { cpu: 2 } });
         await daemon.devServer(app);

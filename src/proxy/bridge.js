@@ -2,7 +2,7 @@
 // hears of it. Inserted before all scripts of the page, by the proxy; `[proxy] bridge = no` turns it off.
 //
 // It must not change the page: every function of the page's that it stands before is called in its place with the same
-// arguments, whatever happens here is caught, and it leaves no name behind. It must not talk much either: a report is
+// arguments, whatever happens here is caught, and it leaves neither a name nor an element behind. It must not talk much either: a report is
 // told once, at most 50 in the life of a page and 10 a second, and a report that fails is not reported.
 (() => {
     'use strict';
@@ -15,6 +15,7 @@
     Object.defineProperty(window, mark, { value: true });
 
     const target = script.src.split('?')[0];
+    script.remove(); // or a framework that finds it where it has rendered none would complain
     const { fetch, XMLHttpRequest, MutationObserver, setTimeout } = window;
     const now = Date.now;
     const seen = new Set();
@@ -105,7 +106,7 @@
         if (event instanceof ErrorEvent) {
             tell({ kind: 'error', message: event.message || describe(event.error), source: event.filename,
                 line: event.lineno, column: event.colno, stack: stackOf(event.error) });
-        } else if (element instanceof Element && element !== script) {
+        } else if (element instanceof Element) {
             const url = element.src || element.href || element.currentSrc;
             tell({ kind: 'resource', message: `<${element.localName}> did not load`, url });
         }
@@ -170,9 +171,18 @@
         }
         return undefined;
     };
+    // FILE:LINE:COLUMN, FILE (LINE:COLUMN), or FILE alone where the message says the rest, as Vite's of its own parser do.
+    const placeOf = (message, file) => {
+        const whole = /^(.*?)(?::| \()(\d+)(?::(\d+))?\)?$/.exec(file);
+        if (whole)
+            return whole.slice(1);
+        const name = `${file.split('/').at(-1)}:`, at = message.indexOf(name);
+        const numbers = at < 0 ? undefined : /^(\d+):(\d+)/.exec(message.slice(at + name.length, at + name.length + 32));
+        return [file, numbers?.[1], numbers?.[2]];
+    };
     const tellOverlay = (message, file, rest = {}) => {
-        const place = /^(.*?):(\d+)(?::(\d+))?$/.exec(file ?? '');
-        tell({ kind: 'overlay', message, source: place?.[1] ?? file, line: Number(place?.[2]), column: Number(place?.[3]), ...rest });
+        const [source, line, column] = file ? placeOf(message, file) : [];
+        tell({ kind: 'overlay', message, source, line: Number(line), column: Number(column), ...rest });
         return true;
     };
     const overlays = {
@@ -184,7 +194,7 @@
         'nextjs-portal': ({ shadowRoot }) => {
             const message = textIn(shadowRoot, '#nextjs__container_errors_desc', '[data-nextjs-error-overlay] p',
                 '[data-nextjs-dialog-body] [data-nextjs-terminal]', '[data-nextjs-terminal]');
-            return message && tellOverlay(message, textIn(shadowRoot, '[data-nextjs-codeframe] p', '[data-nextjs-codeframe] [role=link]'),
+            return message && tellOverlay(message, textIn(shadowRoot, '[data-nextjs-codeframe] [data-text]', '[data-nextjs-codeframe] p'),
                 { frame: textIn(shadowRoot, '[data-nextjs-codeframe] pre') });
         },
         '#webpack-dev-server-client-overlay': ({ contentDocument }) => {
@@ -195,25 +205,37 @@
 
     // What an overlay says may come after its element, and may change; what was said is not said again.
     const LOOKS = [0, 50, 250, 1000];
-    const look = (element, read) => LOOKS.forEach((pause) => setTimeout(() => guarded(() => read(element)), pause));
-    const onAdded = (node) => {
-        if (!(node instanceof Element))
+    const looking = new WeakSet();
+    const look = (element, read) => {
+        if (looking.has(element))
             return;
-        for (const [selector, read] of Object.entries(overlays)) {
-            if (!node.matches(selector))
-                continue;
-            look(node, read);
-            if (node.shadowRoot)
-                new MutationObserver(() => look(node, read)).observe(node.shadowRoot, { childList: true, subtree: true });
-        }
+        looking.add(element);
+        for (const pause of LOOKS)
+            setTimeout(() => guarded(() => read(element)), pause);
+        setTimeout(() => looking.delete(element), LOOKS.at(-1));
     };
-    // They hang below <body> or <html>, never deeper.
+    const found = new WeakSet();
+    const follow = (element, read) => {
+        if (found.has(element))
+            return;
+        found.add(element);
+        look(element, read);
+        if (element.shadowRoot)
+            new MutationObserver(() => look(element, read)).observe(element.shadowRoot, { childList: true, subtree: true });
+    };
+    // They hang below <html> or <body>, Next's in an element of its own there.
+    const parents = 'body, script[data-nextjs-dev-overlay]';
     const watch = new MutationObserver((records) => guarded(() => {
-        for (const record of records)
-            for (const node of record.addedNodes) {
-                onAdded(node);
-                if (node === document.body)
+        for (const { addedNodes } of records)
+            for (const node of addedNodes) {
+                if (!(node instanceof Element))
+                    continue;
+                if (node.matches(parents))
                     watch.observe(node, { childList: true });
+                for (const [selector, read] of Object.entries(overlays))
+                    for (const element of node.matches(parents) ? node.querySelectorAll(selector) : [node])
+                        if (element.matches(selector))
+                            follow(element, read);
             }
     }));
     watch.observe(document.documentElement, { childList: true });

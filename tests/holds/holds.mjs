@@ -139,6 +139,11 @@ export const holds = [
         test: ['bridge', 'the path is the proxy'],
     },
     {
+        name: 'the supervisor checks what the proxy passes on',
+        edits: [['src/supervisor/operations-report.c', '    if (r < 0)\n        return r;\n', '    (void)r;\n']],
+        test: ['peer', 'wrong types'],
+    },
+    {
         name: 'a sandbox\'s reports have a limit',
         edits: [['src/proxy/report.c', '(REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND))\n            return false;', 'SECOND * 1000)\n            return false;'],
             ['src/proxy/report.c', 'return atomic_load(bucket) > now_ns() +', 'return atomic_load(bucket) < 0 * now_ns() -']],

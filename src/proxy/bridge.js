@@ -2,21 +2,23 @@
 // hears of it. Inserted before all scripts of the page, by the proxy; `[proxy] bridge = no` turns it off.
 //
 // It must not change the page: every function of the page's that it stands before is called in its place with the same
-// arguments, whatever happens here is caught, and it leaves neither a name nor an element behind. It must not talk much either: a report is
-// told once, at most 50 in the life of a page and 10 a second, and a report that fails is not reported.
+// arguments, whatever happens here is caught, and it leaves neither a name nor an element behind. It must not talk much
+// either: a report is told once, at most 50 in the life of a page and 10 a second, and one that fails is not reported.
 (() => {
     'use strict';
     const MOST = 50, PER_SECOND = 10, PAUSE_MS = 100;
-    const TEXT = 4096, STACK = 8192, URL_LENGTH = 2048;
+    const TEXT = 4096, STACK = 8192, URL_LENGTH = 2048; // characters; the proxy cuts by bytes
+    const REPORT_BYTES = 24000, BATCH_BYTES = 48000; // the proxy takes 65536
+    const VALUES = 500; // of an object that is logged
     const mark = Symbol.for('auracode.bridge');
     const script = document.currentScript;
+    script?.remove(); // or a framework that finds it where it has rendered none would complain
     if (window[mark] || !script)
         return;
     Object.defineProperty(window, mark, { value: true });
 
     const target = script.src.split('?')[0];
-    script.remove(); // or a framework that finds it where it has rendered none would complain
-    const { fetch, XMLHttpRequest, MutationObserver, setTimeout } = window;
+    const { fetch, XMLHttpRequest, MutationObserver, TextEncoder, setTimeout } = window;
     const now = Date.now;
     const seen = new Set();
     let queue = [], sent = 0, second = 0, inSecond = 0, timer = false;
@@ -41,7 +43,7 @@
         const body = JSON.stringify({ reports: queue });
         queue = [];
         fetch.call(window, target, { method: 'POST', body, headers: { 'Content-Type': 'application/json' },
-            credentials: 'same-origin', keepalive: body.length < 60000 }).catch(() => {});
+            credentials: 'same-origin', keepalive: true }).catch(() => {});
     });
 
     const mayTell = (key) => {
@@ -56,7 +58,7 @@
         return true;
     };
 
-    // A batch stays below what the proxy takes and what a page that is being left may still send.
+    const bytes = (value) => new TextEncoder().encode(JSON.stringify(value)).length;
     const tell = (report) => guarded(() => {
         const limits = { message: TEXT, frame: TEXT, stack: STACK, source: URL_LENGTH, url: URL_LENGTH };
         for (const [name, most] of Object.entries(limits))
@@ -67,22 +69,33 @@
         if (!mayTell(JSON.stringify(report)))
             return;
         report.page = clip(location.href, URL_LENGTH);
-        queue.push(report);
-        if (JSON.stringify(queue).length > 24000)
+        if (bytes(report) > REPORT_BYTES)
+            report.stack = report.frame = undefined;
+        if (bytes([...queue, report]) > BATCH_BYTES)
             send();
-        else if (!timer)
+        queue.push(report);
+        if (!timer)
             timer = Boolean(setTimeout(send, PAUSE_MS));
     });
 
     // ---- values that were thrown or logged
 
+    // Some are endless, or too large to be gone through in a page's time.
+    const bounded = () => {
+        let left = VALUES;
+        return (_, value) => {
+            if (left-- === 0)
+                throw new RangeError('too large');
+            return value;
+        };
+    };
     const describe = (value) => guarded(() => {
         if (value instanceof Error)
             return `${value.name}: ${value.message}`;
         if (typeof value !== 'object' || value === null)
             return String(value);
-        return JSON.stringify(value) ?? String(value);
-    }) ?? '(a value that cannot be shown)';
+        return JSON.stringify(value, bounded()) ?? String(value);
+    }) ?? guarded(() => Object.prototype.toString.call(value)) ?? '(a value that cannot be shown)';
     const stackOf = (value) => guarded(() => typeof value?.stack === 'string' ? value.stack : undefined);
 
     // console.error('%s in %d', ...): the arguments take the places in the first one.

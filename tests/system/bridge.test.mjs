@@ -147,6 +147,17 @@ test('errors, rejections, console.error, failed requests and resources arrive, i
     assert.deepEqual(await listed(id), []);
 });
 
+test('what is large, endless or no text at all arrives as far as it fits', async () => {
+    const run = `
+        console.error('large', Array(1000).fill({}), (() => { const o = {}; return o.o = o; })());
+        for (let i = 0; i < 4; i++) reportError(Object.assign(new Error('\\ud800' + '\\u5b57'.repeat(5000)), { name: 'Wide' + i }));`;
+    await visit(address({ run }), async () => {
+        assert.match((await reported(id, text('large'))).message, /^large \[object Array\] \[object Object\]$/);
+        for (let i = 0; i < 4; i++)
+            assert.match((await reported(id, text(`Wide${i}`))).message, /\u5b57{1000}/);
+    });
+});
+
 test('the page\'s own functions do what they did, and nothing is told twice', async () => {
     const run = `
         for (let i = 0; i < 100; i++) console.error('again');

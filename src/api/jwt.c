@@ -15,6 +15,7 @@
 
 struct jwt {
     jwk_t *secret; /* NULL: HS256 is refused */
+    jwk_t *own;    /* of the accounts' tokens; NULL: they are refused */
     jwks_t *keys;  /* NULL: RS256 and ES256 are refused */
     char *issuer, *audience;
 };
@@ -29,17 +30,20 @@ static void cleanup_jwk(jwk_t **key)
     r_jwk_free(*key);
 }
 
+static int import_symmetric(jwk_t **key, const void *bytes, size_t length, struct error *err)
+{
+    if (r_jwk_init(key) != RHN_OK || r_jwk_import_from_symmetric_key(*key, bytes, length) != RHN_OK)
+        return error_oom(err);
+    return 0;
+}
+
 static int take_secret(struct jwt *jwt, const char *secret, struct error *err)
 {
     if (!*secret)
         return 0;
     if (strlen(secret) < SECRET_MIN)
         return error_set_field(err, "auth.jwt_secret", "expected at least %d bytes", SECRET_MIN);
-    if (r_jwk_init(&jwt->secret) != RHN_OK ||
-        r_jwk_import_from_symmetric_key(jwt->secret, (const unsigned char *)secret,
-                                        strlen(secret)) != RHN_OK)
-        return error_oom(err);
-    return 0;
+    return import_symmetric(&jwt->secret, secret, strlen(secret), err);
 }
 
 static int take_keys(struct jwt *jwt, const char *text, struct error *err)
@@ -82,11 +86,17 @@ void jwt_free(struct jwt *jwt)
     if (!jwt)
         return;
     r_jwk_free(jwt->secret);
+    r_jwk_free(jwt->own);
     r_jwks_free(jwt->keys);
     free(jwt->issuer);
     free(jwt->audience);
     free(jwt);
     r_global_close();
+}
+
+int jwt_set_own_key(struct jwt *jwt, const void *key, size_t length, struct error *err)
+{
+    return import_symmetric(&jwt->own, key, length, err);
 }
 
 bool jwt_looks_like(const char *token)
@@ -150,6 +160,21 @@ static int check_signature(const struct jwt *jwt, jwt_t *token, struct error *er
     return refuse(err, "is signed with an algorithm other than HS256, RS256 or ES256");
 }
 
+/* The issuer decides on the key, before anything else is believed. */
+static bool is_own(jwt_t *token)
+{
+    return str_equal(r_jwt_get_claim_str_value(token, "iss"), JWT_OWN_ISSUER);
+}
+
+static int check_own_signature(const struct jwt *jwt, jwt_t *token, struct error *err)
+{
+    if (r_jwt_get_sign_alg(token) != R_JWA_ALG_HS256)
+        return refuse(err, "is signed with an algorithm other than HS256");
+    if (!jwt->own || !is_signed_by(token, jwt->own, 0))
+        return refuse(err, "has a signature of no key that is known here");
+    return 0;
+}
+
 static int check_times(const json_t *claims, int64_t now_s, struct error *err)
 {
     const json_t *expiry = json_object_get(claims, "exp");
@@ -177,8 +202,12 @@ static bool has_audience(const json_t *claims, const char *audience)
     return str_equal(json_string_value(value), audience);
 }
 
-static int check_parties(const struct jwt *jwt, const json_t *claims, struct error *err)
+static int check_parties(const struct jwt *jwt, const json_t *claims, bool own, struct error *err)
 {
+    if (own)
+        return has_audience(claims, JWT_OWN_ISSUER)
+                   ? 0
+                   : refuse(err, "is for another audience (`aud`)");
     if (*jwt->issuer && !str_equal(json_string_value(json_object_get(claims, "iss")), jwt->issuer))
         return refuse(err, "is of another issuer (`iss`)");
     if (*jwt->audience && !has_audience(claims, jwt->audience))
@@ -194,8 +223,7 @@ static const struct {
     {"service_role", SCOPE_ADMIN | SCOPE_SANDBOXES | SCOPE_READ},
 };
 
-static int read_subject(const json_t *claims, char ret_owner[OWNER_MAX + 1],
-                        unsigned int *ret_scopes, struct error *err)
+static int read_subject(const json_t *claims, struct jwt_claims *ret_claims, struct error *err)
 {
     const char *subject = json_string_value(json_object_get(claims, "sub"));
     const char *role = json_string_value(json_object_get(claims, "role"));
@@ -210,13 +238,14 @@ static int read_subject(const json_t *claims, char ret_owner[OWNER_MAX + 1],
         return refuse(err, "names no subject (`sub`)");
     if (subject && (!*subject || strlen(subject) > OWNER_MAX))
         return refuse(err, "has an empty or overlong subject (`sub`)");
-    snprintf(ret_owner, OWNER_MAX + 1, "%s", subject ? subject : "");
-    *ret_scopes = scopes;
+    snprintf(ret_claims->owner, sizeof(ret_claims->owner), "%s", subject ? subject : "");
+    ret_claims->scopes = scopes;
+    ret_claims->epoch = json_integer_value(json_object_get(claims, "epoch"));
     return 0;
 }
 
-int jwt_verify(struct jwt *jwt, const char *token, int64_t now_ms, char ret_owner[OWNER_MAX + 1],
-               unsigned int *ret_scopes, struct error *err)
+int jwt_verify(struct jwt *jwt, const char *token, int64_t now_ms, struct jwt_claims *ret_claims,
+               struct error *err)
 {
     __attribute__((cleanup(cleanup_jwt))) jwt_t *parsed = NULL;
 
@@ -226,11 +255,32 @@ int jwt_verify(struct jwt *jwt, const char *token, int64_t now_ms, char ret_owne
         return error_oom(err);
     if (r_jwt_advanced_parse(parsed, token, R_PARSE_NONE, R_FLAG_IGNORE_REMOTE) != RHN_OK)
         return refuse(err, "is malformed, or not signed");
-    int r = check_signature(jwt, parsed, err);
+    bool own = is_own(parsed);
+    int r = own ? check_own_signature(jwt, parsed, err) : check_signature(jwt, parsed, err);
     cleanup_json json_t *claims = r == 0 ? r_jwt_get_full_claims_json_t(parsed) : NULL;
     if (r == 0)
         r = check_times(claims, now_ms / 1000, err);
     if (r == 0)
-        r = check_parties(jwt, claims, err);
-    return r == 0 ? read_subject(claims, ret_owner, ret_scopes, err) : r;
+        r = check_parties(jwt, claims, own, err);
+    ret_claims->account = own;
+    return r == 0 ? read_subject(claims, ret_claims, err) : r;
+}
+
+char *jwt_issue(const struct jwt *jwt, const char *account, int64_t epoch, int64_t now_s,
+                int64_t expires_s, struct error *err)
+{
+    __attribute__((cleanup(cleanup_jwt))) jwt_t *token = NULL;
+    cleanup_json json_t *claims =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "iss", JWT_OWN_ISSUER, "aud",
+                  JWT_OWN_ISSUER, "sub", account, "role", roles[0].role, "iat", (json_int_t)now_s,
+                  "exp", (json_int_t)expires_s, "epoch", (json_int_t)epoch);
+    char *text = NULL;
+
+    if (claims && jwt->own && r_jwt_init(&token) == RHN_OK &&
+        r_jwt_set_sign_alg(token, R_JWA_ALG_HS256) == RHN_OK &&
+        r_jwt_set_full_claims_json_t(token, claims) == RHN_OK)
+        text = r_jwt_serialize_signed(token, jwt->own, 0);
+    if (!text)
+        error_set(err, EIO, "a token cannot be made");
+    return text;
 }

@@ -2,6 +2,7 @@
  * open; it lives on when the supervisor does not. See api.h for how its parts hang together. */
 #include "api/api.h"
 
+#include "api/account/accounts.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/ended.h"
@@ -195,10 +196,14 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     if (r == 0)
         r = preview_key_take(&api->preview_key, err);
     if (r == 0)
+        r = accounts_take_key(api, err);
+    if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
         r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);
-    return r == 0 ? api_confine(api, err) : r;
+    if (r == 0)
+        r = api_confine(api, err);
+    return r == 0 ? accounts_new(api, err) : r;
 }
 
 /* In the order in which what waits is answered: first whoever waits for others, then the
@@ -212,6 +217,7 @@ static void finish(struct api *api)
     supervisor_close(api->supervisor);
     inits_free(api->inits);
     dev_waiters_free(api->dev_waiters);
+    accounts_free(api->accounts);
     if (api->http)
         http_run(api->http);
     http_free(api->http);

@@ -75,6 +75,8 @@ static const struct key keys[] = {
     {"database", "pool", KEY_INT, AT(database_pool), "8", 1, 64, CONFIG_FOR_API, NULL},
     {"auth", "jwt_secret", KEY_TEXT, AT(auth_jwt_secret), "", 0, 0, CONFIG_FOR_API, NULL},
     {"auth", "jwks_url", KEY_TEXT, AT(auth_jwks_url), "", 0, 0, CONFIG_FOR_API, NULL},
+    {"auth", "login_token_ttl_s", KEY_INT, AT(auth_login_token_ttl_s), "43200", 60, 2592000,
+     CONFIG_FOR_API, NULL},
     {"auth", "issuer", KEY_TEXT, AT(auth_issuer), "", 0, 0, CONFIG_FOR_API, NULL},
     {"auth", "audience", KEY_TEXT, AT(auth_audience), "", 0, 0, CONFIG_FOR_API, NULL},
     {"sandbox", "memory", KEY_SIZE, AT(limits.memory), "1GiB", LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX,
@@ -380,6 +382,15 @@ static int check_frame_origins(const char *origins, struct error *err)
     return 0;
 }
 
+static int check_issuer(const char *issuer, struct error *err)
+{
+    if (!str_equal(issuer, CONFIG_OWN_ISSUER))
+        return 0;
+    return error_set_field(
+        err, "auth.issuer",
+        "`%s` is the issuer of the tokens of built-in accounts: expected another", issuer);
+}
+
 static int check_egress(const struct config *config, struct error *err)
 {
     cleanup_json json_t *egress = NULL;
@@ -407,6 +418,8 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
     if (r == 0)
         r = check_egress(config, err);
+    if (r == 0)
+        r = check_issuer(config->auth_issuer, err);
     if (r == 0)
         r = load_jwks(config, err);
     if (r == 0)

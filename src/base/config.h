@@ -12,6 +12,9 @@
 
 #define CERTIFICATES_MAX 32u /* pairs of certificate and key */
 
+/* Of the tokens of built-in accounts: no other issuer may be called so. */
+#define CONFIG_OWN_ISSUER "auracode"
+
 struct config {
     char *state_dir; /* absolute */
     char *run_dir;   /* absolute */
@@ -47,7 +50,8 @@ struct config {
     int64_t database_pool; /* connections to PostgreSQL at most */
     /* [auth] */
     char *auth_jwt_secret, *auth_jwks_url, *auth_issuer, *auth_audience;
-    char *auth_jwks; /* what the file of jwks_url holds; NULL: none is set */
+    int64_t auth_login_token_ttl_s; /* how long the tokens of accounts are good */
+    char *auth_jwks;                /* what the file of jwks_url holds; NULL: none is set */
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;

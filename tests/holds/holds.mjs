@@ -319,4 +319,70 @@ export const holds = [
         edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
         test: ['egress', '^a network that is not public'],
     },
+    {
+        name: 'an unknown user costs a hash',
+        edits: [['src/api/login.c', 'if (err.err || account_hash_again(', 'if (!stored && !err.err) {\n        login_free(login);\n        refuse(request);\n        return;\n    }\n    if (err.err || account_hash_again(']],
+        test: ['accounts', '^unknown, disabled and wrong'],
+    },
+    {
+        name: 'a disabled account logs in no more',
+        edits: [['src/api/login.c', '!login->account.disabled;', 'true;']],
+        test: ['accounts', '^unknown, disabled and wrong'],
+    },
+    {
+        name: 'a name has few attempts to log in',
+        edits: [['src/api/account/accounts.c', 'if (!limiter_take(&accounts->names, name, now_ms)) {', 'if (false) {']],
+        test: ['accounts', '^a name has 5 attempts'],
+    },
+    {
+        name: 'an address has few attempts to log in',
+        edits: [['src/api/account/accounts.c', 'if (client && !limiter_take(&accounts->clients, *client, now_ms)) {', 'if (false) {']],
+        test: ['accounts', '^an address has 30 attempts'],
+    },
+    {
+        name: 'few passwords wait to be hashed',
+        edits: [['src/api/account/hasher.c', 'hasher->n_waiting >= HASHER_WAITING', 'false']],
+        test: ['accounts', '^more than can wait'],
+    },
+    {
+        name: 'a token of an earlier epoch is refused',
+        edits: [['src/api/account/accounts.c', 'epoch > 0 && place->epoch == epoch', 'place->epoch > 0'],
+            ['src/api/account/accounts.c', 'results && epoch == check->epoch && epoch > 0', 'results && epoch > 0']],
+        test: ['accounts', '^(another password, disabling|neither issuer)'],
+    },
+    {
+        name: 'what is known of an account is forgotten with a change',
+        edits: [['src/api/account/accounts.c', '*place = (struct known){.epoch = 0};', '(void)place;']],
+        test: ['accounts', '^another password, disabling'],
+    },
+    {
+        name: 'what a revoked key or an account has open is closed',
+        edits: [['src/api/http.c', 'str_equal(request->who.credential, credential)))', 'false))']],
+        test: ['accounts', '(^another password, disabling|WebSockets are closed)'],
+    },
+    {
+        name: 'tokens of accounts are checked with their own key alone',
+        edits: [['src/api/jwt.c', '!is_signed_by(token, jwt->own, 0)', '!(is_signed_by(token, jwt->own, 0) || is_signed_by(token, jwt->secret, 0))']],
+        test: ['accounts', '^neither issuer'],
+    },
+    {
+        name: 'the key of accounts makes no other tokens',
+        edits: [['src/api/jwt.c', 'is_signed_by(token, jwt->secret, 0);', 'is_signed_by(token, jwt->secret, 0) || is_signed_by(token, jwt->own, 0);']],
+        test: ['accounts', '^neither issuer'],
+    },
+    {
+        name: 'no answer quotes a body with a password',
+        edits: [['src/api/request.c', '!is_secret(request) && utf8_valid(', 'utf8_valid(']],
+        test: ['accounts', '^bad names and passwords'],
+    },
+    {
+        name: 'a login\'s body is small',
+        edits: [['src/api/request.c', 'return SECRET_BODY_MAX;', 'return 1u << 20;']],
+        test: ['accounts', '^bad names and passwords'],
+    },
+    {
+        name: 'row-level security keeps accounts from users',
+        edits: [['src/api/db/sql/postgres/0002.sql', 'ALTER TABLE auracode.accounts ENABLE ROW LEVEL SECURITY', 'SELECT 1']],
+        test: ['accounts', '^accounts are invisible'],
+    },
 ];

@@ -58,8 +58,8 @@ static void on_ending(int number)
     ended_by = number;
 }
 
-/* 0: the line is there. */
-static int read_without_echo(char *ret_line, size_t size)
+/* What is typed before the echo is off is dropped, so the prompt comes after. */
+static int read_without_echo(const char *prompt, char *ret_line, size_t size)
 {
     struct termios before, silent;
 
@@ -69,6 +69,7 @@ static int read_without_echo(char *ret_line, size_t size)
     silent.c_lflag &= ~(tcflag_t)ECHO;
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) < 0)
         return -errno;
+    fputs(prompt, stderr);
     ssize_t n = read(STDIN_FILENO, ret_line, size - 1);
     int r = n > 0 ? 0 : n == 0 ? -ECANCELED : -errno;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
@@ -84,11 +85,10 @@ int terminal_password(const char *prompt, char *ret_line, size_t size)
 
     if (!isatty(STDIN_FILENO))
         return -ENOTTY;
-    fputs(prompt, stderr);
     ended_by = 0;
     for (size_t i = 0; i < ELEMENTS(ending); i++)
         sigaction(ending[i], &interrupt, &before[i]);
-    int r = read_without_echo(ret_line, size);
+    int r = read_without_echo(prompt, ret_line, size);
     for (size_t i = 0; i < ELEMENTS(ending); i++)
         sigaction(ending[i], &before[i], NULL);
     fputc('\n', stderr);

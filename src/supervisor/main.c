@@ -8,6 +8,7 @@
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
+#include "supervisor/jwks.h"
 #include "supervisor/own-filter.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
@@ -370,6 +371,7 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         r = certificates_open(supervisor, err);
     if (r == 0)
         r = secrets_open(supervisor, err);
+    jwks_open(supervisor);
     if (r == 0)
         r = own_filter_install(err);
     if (r == 0)
@@ -434,7 +436,8 @@ int main(int argc, char **argv)
                                     .figures_fd = -1,
                                     .certificates_fd = -1,
                                     .preview_key_fd = -1,
-                                    .login_key_fd = -1};
+                                    .login_key_fd = -1,
+                                    .jwks_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

@@ -34,6 +34,7 @@ struct supervisor {
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     int preview_key_fd;  /* secrets.h */
     int login_key_fd;
+    int jwks_fd; /* jwks.h; -1: none yet */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

@@ -4,6 +4,8 @@
 
 #include "api/route.h"
 #include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/jwks.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -17,7 +19,10 @@ struct jwt {
     jwk_t *secret; /* NULL: HS256 is refused */
     jwk_t *own;    /* of the accounts' tokens; NULL: they are refused */
     jwks_t *keys;  /* NULL: RS256 and ES256 are refused */
+    bool fetched;  /* ... which come later */
     char *issuer, *audience;
+    void (*unknown)(void *userdata); /* NULL: nobody wants to know */
+    void *userdata;
 };
 
 static void cleanup_jwt(jwt_t **token)
@@ -48,14 +53,31 @@ static int take_secret(struct jwt *jwt, const char *secret, struct error *err)
 
 static int take_keys(struct jwt *jwt, const char *text, struct error *err)
 {
-    if (!*text)
-        return 0;
-    if (r_jwks_init(&jwt->keys) != RHN_OK)
-        return error_oom(err);
-    if (r_jwks_import_from_json_str(jwt->keys, text) != RHN_OK || r_jwks_size(jwt->keys) == 0)
-        return error_set_field(err, "auth.jwks_url",
-                               "expected a JWK set with at least one usable key");
+    jwks_t *keys = NULL;
+    int r = jwks_parse(text, &keys, err);
+
+    if (r < 0) {
+        if (err)
+            snprintf(err->field, sizeof(err->field), "auth.jwks_url");
+        return r;
+    }
+    r_jwks_free(jwt->keys);
+    jwt->keys = keys;
     return 0;
+}
+
+int jwt_read_keys(struct jwt *jwt, int fd, struct error *err)
+{
+    cleanup_free char *text = NULL;
+    int r = memfd_read(fd, JWKS_BYTES_MAX, &text, err);
+
+    return r == 0 ? take_keys(jwt, text, err) : error_prefix(err, "auth.jwks_url");
+}
+
+void jwt_on_unknown_key(struct jwt *jwt, void (*unknown)(void *userdata), void *userdata)
+{
+    jwt->unknown = unknown;
+    jwt->userdata = userdata;
 }
 
 int jwt_new(const struct config *config, struct jwt **ret_jwt, struct error *err)
@@ -67,8 +89,9 @@ int jwt_new(const struct config *config, struct jwt **ret_jwt, struct error *err
         return error_oom(err);
     }
     int r = take_secret(jwt, config->auth_jwt_secret, err);
-    if (r == 0)
-        r = take_keys(jwt, config->auth_jwks ? config->auth_jwks : "", err);
+    jwt->fetched = str_starts(config->auth_jwks_url, "http");
+    if (r == 0 && config->auth_jwks)
+        r = take_keys(jwt, config->auth_jwks, err);
     jwt->issuer = strdup(config->auth_issuer);
     jwt->audience = strdup(config->auth_audience);
     if (r == 0 && (!jwt->issuer || !jwt->audience))
@@ -134,13 +157,17 @@ static bool is_signed_by(jwt_t *token, jwk_t *key, int key_type)
 static bool is_signed_by_set(const struct jwt *jwt, jwt_t *token, int key_type)
 {
     const char *kid = r_jwt_get_header_str_value(token, "kid");
+    bool known = !kid;
 
     for (size_t i = 0; i < r_jwks_size(jwt->keys); i++) {
         __attribute__((cleanup(cleanup_jwk))) jwk_t *key = r_jwks_get_at(jwt->keys, i);
         const char *name = key ? r_jwk_get_property_str(key, "kid") : NULL;
+        known = known || str_equal(kid, name);
         if (key && (!kid || !name || str_equal(kid, name)) && is_signed_by(token, key, key_type))
             return true;
     }
+    if (!known && jwt->unknown)
+        jwt->unknown(jwt->userdata);
     return false;
 }
 
@@ -153,7 +180,10 @@ static int check_signature(const struct jwt *jwt, jwt_t *token, struct error *er
             continue;
         int type = algorithms[i].key_type;
         if (type ? !jwt->keys : !jwt->secret)
-            return refuse(err, type ? "needs [auth] jwks_url" : "needs [auth] jwt_secret");
+            return refuse(err, !type          ? "needs [auth] jwt_secret"
+                               : jwt->fetched ? "needs the keys of [auth] jwks_url, which have not "
+                                                "come yet"
+                                              : "needs [auth] jwks_url");
         bool good = type ? is_signed_by_set(jwt, token, type) : is_signed_by(token, jwt->secret, 0);
         return good ? 0 : refuse(err, "has a signature of no key that is known here");
     }

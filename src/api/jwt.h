@@ -33,6 +33,12 @@ struct jwt_claims {
 int jwt_new(const struct config *config, struct jwt **ret_jwt, struct error *err);
 void jwt_free(struct jwt *jwt);
 
+/* Other keys of [auth] jwks_url, as a whole, from a sealed memfd. A bad set changes nothing. */
+int jwt_read_keys(struct jwt *jwt, int fd, struct error *err);
+
+/* Called for a token whose `kid` no key of the set has. */
+void jwt_on_unknown_key(struct jwt *jwt, void (*unknown)(void *userdata), void *userdata);
+
 /* The key of the accounts' tokens; without one none is made and all are refused. */
 int jwt_set_own_key(struct jwt *jwt, const void *key, size_t length, struct error *err);
 

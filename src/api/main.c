@@ -108,6 +108,21 @@ static int take_certificates(struct api *api, struct error *err)
     return r;
 }
 
+/* Those that were fetched for an earlier one of us. */
+static void take_keys(struct api *api)
+{
+    struct error err = ERROR_NONE;
+    cleanup_close int fd = passed_fd_take("jwks");
+
+    if (!str_starts(api->config.auth_jwks_url, "http"))
+        return;
+    jwt_on_unknown_key(api->jwt, supervisor_refresh_keys, api);
+    if (fd < 0)
+        log_notice("no token of RS256 or ES256 is taken until the keys of [auth] jwks_url come");
+    else if (jwt_read_keys(api->jwt, fd, &err) < 0)
+        log_warning("%s", err.message);
+}
+
 static void open_figures(struct api *api)
 {
     struct error err = ERROR_NONE;
@@ -190,6 +205,7 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         r = jwt_new(&api->config, &api->jwt, err);
     if (r < 0)
         return r;
+    take_keys(api);
     answers_reset(api->db);
     open_figures(api);
     r = take_certificates(api, err);

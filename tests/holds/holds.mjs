@@ -385,4 +385,35 @@ export const holds = [
         edits: [['src/api/db/sql/postgres/0002.sql', 'ALTER TABLE auracode.accounts ENABLE ROW LEVEL SECURITY', 'SELECT 1']],
         test: ['accounts', '^accounts are invisible'],
     },
+    {
+        name: 'keys come over TLS from whom an authority vouches for',
+        edits: [['src/fetch/fetch.c', 'curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);', 'curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);\n    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);']],
+        test: ['jwks', '^a server that another authority'],
+    },
+    {
+        name: 'keys are fetched from nowhere else',
+        edits: [['src/fetch/fetch.c', 'CURLOPT_FOLLOWLOCATION, 0L', 'CURLOPT_FOLLOWLOCATION, 1L']],
+        test: ['jwks', '^(until the first|a new key|a redirection)'],
+    },
+    {
+        name: 'an answer with keys is small',
+        edits: [['src/fetch/fetch.c', 'if (length > JWKS_BYTES_MAX - fetch->length) {', 'if (length > JWKS_BYTES_MAX - fetch->length)\n        return length;\n    if (false) {']],
+        test: ['jwks', '^(until the first|a new key|an answer without end)'],
+    },
+    {
+        name: 'what is no set of keys replaces none',
+        edits: [['src/base/jwks.c', 'if (usable == 0) {', 'if (false) {']],
+        test: ['jwks', '^(until the first|a new key|garbage|an empty set)'],
+    },
+    {
+        name: 'unknown keys have the set fetched every 30 s at most',
+        edits: [['src/api/supervisor.c', '!supervisor->ready || now_ms < supervisor->refresh_after_ms', '!supervisor->ready'],
+            ['src/fetch/fetch.c', 'if (fetch->running || now_ms - fetch->asked_ms < ASKED_MS)', 'if (fetch->running)']],
+        test: ['jwks', '^(until the first|a new key|a flood of unknown)'],
+    },
+    {
+        name: 'the supervisor takes keys that cannot change',
+        edits: [['src/base/fd.c', 'if (seals < 0 || (seals & sealed) != sealed || fstat(fd, &status) < 0)', 'if (fstat(fd, &status) < 0)']],
+        test: ['peer', '^the fetcher may hand over'],
+    },
 ];

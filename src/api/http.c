@@ -240,7 +240,8 @@ void http_abort_all(struct http *http)
 
 void http_abort_credential(struct http *http, const char *credential)
 {
-    abort_of(http, credential);
+    if (*credential) /* "" is what those have who came without one */
+        abort_of(http, credential);
 }
 
 void http_run(struct http *http)

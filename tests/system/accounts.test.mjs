@@ -116,9 +116,9 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
                 if (body.password) assert.ok(!JSON.stringify(error).includes(body.password), 'it quotes the password');
             }
             const { message } = await daemon.refused('POST', '/v1/auth/login', {
-                body: '{"user": "x", "password": hunter2hunter2}', headers: { 'content-type': 'application/json' },
+                body: '{"user": "x", "password": hunterhunter}', headers: { 'content-type': 'application/json' },
             });
-            assert.doesNotMatch(message, /hunter2/);
+            assert.doesNotMatch(message, /hunter/);
             const long = await daemon.refused('POST', '/v1/auth/login', { body: { user: 'x', password: 'p'.repeat(20000) } });
             assert.equal(long.status, 413, 'nobody need be known to send it');
             assert.equal((await daemon.refused('PATCH', `/v1/users/${crypto.randomUUID()}`, { body: {} })).status, 400);
@@ -249,10 +249,9 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
                 for (const token of tokens) assert.equal(await statusOf(token), 200);
                 const sockets = [tokens[0], bystander].map((token) => new WebSocket(`ws://127.0.0.1:${daemon.apiPort}/v1/events?auth_token=${token}`));
                 await Promise.all(sockets.map((socket) => once(socket, 'open')));
-                const closed = once(sockets[0], 'close');
                 await change(user);
                 for (const token of tokens) assert.equal(await statusOf(token), 401, what);
-                await closed;
+                await until('its socket is closed', () => sockets[0].readyState === WebSocket.CLOSED);
                 assert.equal(sockets[1].readyState, WebSocket.OPEN, 'another\'s stays');
                 sockets[1].terminate();
                 assert.equal((await login(user.name, user.password)).status, 401);
@@ -268,9 +267,8 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             const key = await daemon.ok('POST', '/v1/tokens', { body: { name: 'short', scopes: ['read'] } });
             const socket = new WebSocket(`ws://127.0.0.1:${daemon.apiPort}/v1/events?auth_token=${key.token}`);
             await once(socket, 'open');
-            const closed = once(socket, 'close');
             await daemon.ok('DELETE', `/v1/tokens/${key.id}`);
-            await closed;
+            await until('it is closed', () => socket.readyState === WebSocket.CLOSED);
         });
 
         test('neither issuer signs for the other, and nothing but its key makes a token', async () => {

@@ -33,7 +33,7 @@ class Key {
 
 const [first, second, third] = [new Key('k1'), new Key('k2', 'rsa'), new Key('k3')];
 const set = (...keys) => JSON.stringify({ keys: keys.map(({ jwk }) => jwk) });
-let authority, server, daemon, answer, asked = 0, addresses = 0, other, misled = 0;
+let authority, server, daemon, answer, asked = 0, lastAsked, addresses = 0, other, misled = 0;
 
 // Each from an address of its own, since one has few refusals.
 const status = async (token) => (await daemon.api('GET', '/v1/auth/me', {
@@ -56,6 +56,7 @@ before(async () => {
     const { certificate, key } = authority.issue('localhost', ['localhost']);
     server = https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) }, (request, response) => {
         asked++;
+        lastAsked = performance.now();
         answer(response);
     });
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -161,6 +162,20 @@ test('killed, the API has the keys again at once, and so has the next daemon wit
     await daemon.startDaemon();
     assert.equal(await status(second.token()), 200);
     await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+});
+
+test('it is asked again when the answer is no longer fresh, but not before 60 s', async () => {
+    // Told by the file, since a token of an unknown key would have it asked.
+    const kept = () => JSON.parse(fs.readFileSync(path.join(daemon.stateDir, 'jwks.json'), 'utf8')).keys;
+    serve(set(first, third), { 'cache-control': 'public, max-age=1' });
+    await fetchAgain();
+    await until('its keys are kept', () => kept() === set(first, third));
+    const from = lastAsked;
+    serve(set(second, third));
+    await until('it is asked again', () => kept() === set(second, third), 70000);
+    assert.ok(lastAsked - from > 59000, `after ${lastAsked - from} ms`);
+    assert.equal(await status(second.token()), 200);
+    assert.equal(await status(first.token()), 401);
 });
 
 test('what a hostile fetcher hands over leaves the keys as they are', async () => {

@@ -1,6 +1,7 @@
-/* What the parts of the program share. One thread, one sd-event loop; nothing blocks but short disk
- * access. Everything that waits for the supervisor or for a sandbox continues in a callback, while
- * its HTTP connection is suspended. */
+/* What the parts of the program share. One sd-event loop in one thread; nothing blocks but short
+ * disk access, and passwords are hashed in threads that share nothing else. Everything that waits
+ * for the supervisor or for a sandbox continues in a callback, while its HTTP connection is
+ * suspended. */
 #pragma once
 
 #include "api/limiter.h"
@@ -17,6 +18,7 @@ struct http;
 struct inits;
 struct db;
 struct jwt;
+struct accounts;
 struct supervisor;
 struct dev_waiters;
 struct event_hub;
@@ -36,6 +38,7 @@ struct api {
     struct inits *inits;
     struct db *db;
     struct jwt *jwt;
+    struct accounts *accounts; /* account/accounts.h */
     struct dev_waiters *dev_waiters;
     struct event_hub *events;
     struct init_listener *listeners; /* init-events.c */

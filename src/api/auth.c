@@ -4,6 +4,7 @@
  * 429. A valid key is never refused for what others on its address did. */
 #include "api/auth.h"
 
+#include "api/account/accounts.h"
 #include "api/jwt.h"
 #include "api/key.h"
 #include "api/request.h"
@@ -43,11 +44,26 @@ static int connection_fd(struct http_request *request)
     return info ? info->connect_fd : -1;
 }
 
-static int become(struct http_request *request, const char *owner, unsigned int scopes,
-                  struct error *err)
+const char *auth_kind_name(enum auth_kind kind)
+{
+    static const char *const names[] = {
+        [AUTH_PEER] = "peer",
+        [AUTH_API_KEY] = "api_key",
+        [AUTH_JWT] = "jwt",
+        [AUTH_ACCOUNT] = "account",
+    };
+
+    return names[kind];
+}
+
+/* `credential`: see struct principal; "" has none. */
+static int become(struct http_request *request, enum auth_kind kind, const char *credential,
+                  const char *owner, unsigned int scopes, struct error *err)
 {
     struct principal *who = &request->who;
 
+    who->kind = kind;
+    snprintf(who->credential, sizeof(who->credential), "%s", credential);
     who->scopes = scopes;
     who->admin = scopes & SCOPE_ADMIN;
     snprintf(who->owner, sizeof(who->owner), "%s", owner);
@@ -70,7 +86,7 @@ static int check_peer(struct http_request *request, struct error *err)
         return error_set_code(err, EACCES, "forbidden",
                               "user %u is neither root nor in the group `%s`", peer.uid,
                               api->config.api_group);
-    return become(request, "", SCOPE_ADMIN | SCOPE_SANDBOXES | SCOPE_READ, err);
+    return become(request, AUTH_PEER, "", "", SCOPE_ADMIN | SCOPE_SANDBOXES | SCOPE_READ, err);
 }
 
 static const char *from_subprotocol(struct http_request *request, char *buffer, size_t size)
@@ -102,7 +118,7 @@ const char *auth_token(struct http_request *request, char *buffer, size_t size)
     return parameter ? parameter : from_subprotocol(request, buffer, size);
 }
 
-static uint64_t address_key(struct http_request *request)
+uint64_t auth_address_key(struct http_request *request)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -115,7 +131,7 @@ static uint64_t address_key(struct http_request *request)
     }
     if (address && address->sa_family == AF_INET6) {
         const struct sockaddr_in6 *ip = (const struct sockaddr_in6 *)address;
-        return limiter_key(seed, &ip->sin6_addr, 8); /* one subscriber has a whole /64 */
+        return limiter_key(seed, &ip->sin6_addr, 8);
     }
     return limiter_key(seed, "", 0);
 }
@@ -124,7 +140,7 @@ static int refuse(struct http_request *request, const char *why, struct error *e
 {
     struct api *api = request->api;
 
-    if (!limiter_take(&api->strangers, address_key(request), now_monotonic_ms()))
+    if (!limiter_take(&api->strangers, auth_address_key(request), now_monotonic_ms()))
         return error_set_code(err, EACCES, "rate_limited",
                               "too many requests without a valid key from this address");
     return error_set_code(err, EACCES, "unauthenticated", "%s", why);
@@ -134,7 +150,8 @@ static int refuse(struct http_request *request, const char *why, struct error *e
 struct check {
     struct http_request *request;
     void (*done)(struct http_request *request, const struct error *err);
-    char hash[KEY_HASH_SIZE];
+    char hash[KEY_HASH_SIZE]; /* of an API key */
+    struct jwt_claims claims; /* of an account's token */
 };
 
 static int admit_key(struct http_request *request, const struct store_key *key, struct error *err)
@@ -147,7 +164,7 @@ static int admit_key(struct http_request *request, const struct store_key *key, 
         return error_set_code(err, EACCES, "rate_limited", "too many requests with this key");
     if (now_ms - key->last_used_at > USED_RESOLUTION_MS)
         keys_touch(api->db, key->id, now_ms);
-    return become(request, key->owner, key->scopes, err);
+    return become(request, AUTH_API_KEY, key->id, key->owner, key->scopes, err);
 }
 
 static int check_scope(struct http_request *request, struct error *err)
@@ -196,24 +213,57 @@ static int check_key(struct http_request *request, const char *token,
     return 1;
 }
 
+static void on_account(void *userdata, bool good, const struct error *failure)
+{
+    cleanup_free struct check *check = userdata;
+    struct http_request *request = check->request;
+    const struct jwt_claims *claims = &check->claims;
+    struct error err = failure ? *failure : ERROR_NONE;
+    int r = failure ? -failure->err : 0;
+
+    if (r == 0 && !good)
+        r = refuse(request, "the user's tokens were ended: log in again", &err);
+    if (r == 0)
+        r = become(request, AUTH_ACCOUNT, claims->owner, claims->owner, claims->scopes, &err);
+    if (r == 0)
+        r = check_scope(request, &err);
+    check->done(request, r < 0 ? &err : NULL);
+}
+
+/* 1: `done` is called later, or has been. */
+static int check_account(struct http_request *request, const struct jwt_claims *claims,
+                         void (*done)(struct http_request *, const struct error *),
+                         struct error *err)
+{
+    struct check *check = calloc(1, sizeof(*check));
+
+    if (!check)
+        return error_oom(err);
+    *check = (struct check){.request = request, .done = done, .claims = *claims};
+    account_check(request->api->accounts, check->claims.owner, claims->epoch, on_account, check);
+    return 1;
+}
+
 static int check_token(struct http_request *request,
                        void (*done)(struct http_request *, const struct error *), struct error *err)
 {
-    char buffer[JWT_TEXT_MAX], owner[OWNER_MAX + 1];
-    unsigned int scopes;
+    char buffer[JWT_TEXT_MAX];
+    struct jwt_claims claims;
     const char *token = auth_token(request, buffer, sizeof(buffer));
 
     if (!token)
         return refuse(request, "an API key or a JWT is needed: Authorization: Bearer TOKEN", err);
     if (!jwt_looks_like(token))
         return check_key(request, token, done, err);
-    int r = jwt_verify(request->api->jwt, token, now_realtime_ms(), owner, &scopes, err);
+    int r = jwt_verify(request->api->jwt, token, now_realtime_ms(), &claims, err);
     if (r < 0) {
         char reason[200];
         snprintf(reason, sizeof(reason), "%.190s", err->message);
         return refuse(request, reason, err);
     }
-    return become(request, owner, scopes, err);
+    if (claims.account)
+        return check_account(request, &claims, done, err);
+    return become(request, AUTH_JWT, "", claims.owner, claims.scopes, err);
 }
 
 void auth_check(struct http_request *request,

@@ -1,6 +1,6 @@
 /* Who asks. On the unix socket the kernel says: root, our own user and members of [api] group are
- * admins. Over TCP an API key does, as `Authorization: Bearer ak_…`; a WebSocket, to which browsers
- * add no header, may bring it as `?auth_token=` or as the subprotocol `bearer.TOKEN`. */
+ * admins. Over TCP an API key or a JWT does, as `Authorization: Bearer …`; a WebSocket, to which
+ * browsers add no header, may bring it as `?auth_token=` or as the subprotocol `bearer.TOKEN`. */
 #pragma once
 
 #include "api/api.h"
@@ -9,8 +9,12 @@
 
 struct http_request;
 
+enum auth_kind { AUTH_PEER, AUTH_API_KEY, AUTH_JWT, AUTH_ACCOUNT };
+
 struct principal {
-    bool admin; /* sees and does everything */
+    enum auth_kind kind;
+    char credential[DB_USER_SIZE]; /* id of the API key or account; what it has open ends with it */
+    bool admin;                    /* sees and does everything */
     unsigned int scopes;
     char owner[OWNER_MAX + 1];
     char user[DB_USER_SIZE]; /* the owner as a user of the database (store/users.h) */
@@ -24,6 +28,12 @@ void auth_check(struct http_request *request,
 
 /* The headers that belong to such a refusal. */
 void auth_challenge(struct http_request *request, const struct error *err);
+
+/* "peer", "api_key", "jwt" or "account". */
+const char *auth_kind_name(enum auth_kind kind);
+
+/* The client's address as a limiter's key: an IPv6 subscriber has a whole /64. */
+uint64_t auth_address_key(struct http_request *request);
 
 /* The bearer token of a request or NULL; `buffer` may hold it. */
 const char *auth_token(struct http_request *request, char *buffer, size_t size);

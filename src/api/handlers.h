@@ -35,6 +35,14 @@ HANDLER(token_list);
 HANDLER(token_create);
 HANDLER(token_revoke);
 
+/* users.c, login.c */
+HANDLER(user_list);
+HANDLER(user_create);
+HANDLER(user_patch);
+HANDLER(user_remove);
+HANDLER(auth_login);
+HANDLER(auth_me);
+
 /* exec.c, exec-ws.c */
 HANDLER(exec_run);
 HANDLER(exec_socket);
@@ -115,6 +123,9 @@ void reply_with_result(struct http_request *request, const char *member, json_t 
 struct ipc_fds;
 void answer_whole(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
 void answer_empty(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
+
+/* tokens.c: the names of what is set in an API key's or a caller's scopes. */
+json_t *scopes_to_json(unsigned int mask);
 
 /* metrics.c: adds what the proxy counted for the sandbox to its stats. */
 void metrics_add_stats(const struct api *api, const char *id, json_t *stats);

@@ -7,6 +7,7 @@
 #include "api/request.h"
 #include "api/tls-front.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,15 +221,27 @@ void http_quiesce(struct http *http, void (*idle)(struct api *api))
         idle(http->api);
 }
 
-void http_abort_all(struct http *http)
+/* `credential` NULL: of everyone. */
+static void abort_of(struct http *http, const char *credential)
 {
     struct http_request *next;
 
     for (struct http_request *request = http->requests; request; request = next) {
         next = request->next;
-        if (request->abort)
+        if (request->abort && (!credential || str_equal(request->who.credential, credential)))
             request->abort(request);
     }
+}
+
+void http_abort_all(struct http *http)
+{
+    abort_of(http, NULL);
+}
+
+void http_abort_credential(struct http *http, const char *credential)
+{
+    if (*credential) /* "" is what those have who came without one */
+        abort_of(http, credential);
 }
 
 void http_run(struct http *http)

@@ -26,6 +26,9 @@ void http_quiesce(struct http *http, void (*idle)(struct api *api));
 /* Aborts what still runs. */
 void http_abort_all(struct http *http);
 
+/* Aborts what runs for an API key or an account (struct principal), WebSockets included. */
+void http_abort_credential(struct http *http, const char *credential);
+
 /* Every request must have been answered or be about to be: connections still open are closed. */
 void http_free(struct http *http);
 

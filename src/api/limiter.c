@@ -36,7 +36,7 @@ static struct limiter_bucket *find(struct limiter *limiter, uint64_t key, int64_
     return oldest;
 }
 
-bool limiter_take(struct limiter *limiter, uint64_t key, int64_t now_ms)
+static struct limiter_bucket *refill(struct limiter *limiter, uint64_t key, int64_t now_ms)
 {
     struct limiter_bucket *bucket = find(limiter, key, now_ms);
 
@@ -44,8 +44,28 @@ bool limiter_take(struct limiter *limiter, uint64_t key, int64_t now_ms)
     if (bucket->tokens > limiter->burst)
         bucket->tokens = limiter->burst;
     bucket->used_ms = now_ms;
+    return bucket;
+}
+
+bool limiter_take(struct limiter *limiter, uint64_t key, int64_t now_ms)
+{
+    struct limiter_bucket *bucket = refill(limiter, key, now_ms);
+
     if (bucket->tokens < 1)
         return false;
     bucket->tokens -= 1;
     return true;
+}
+
+void limiter_give(struct limiter *limiter, uint64_t key, int64_t now_ms)
+{
+    refill(limiter, key, now_ms)->tokens += 1;
+}
+
+unsigned int limiter_wait_s(struct limiter *limiter, uint64_t key, int64_t now_ms)
+{
+    double missing = 1 - refill(limiter, key, now_ms)->tokens;
+    double seconds = missing > 0 ? missing / limiter->rate : 0;
+
+    return seconds < 1 ? 1 : (unsigned int)seconds + (seconds > (unsigned int)seconds);
 }

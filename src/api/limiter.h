@@ -27,3 +27,9 @@ uint64_t limiter_key(uint64_t seed, const void *data, size_t length);
 
 /* Takes one token. False when there is none; `now_ms` is CLOCK_MONOTONIC. */
 bool limiter_take(struct limiter *limiter, uint64_t key, int64_t now_ms);
+
+/* Gives it back. */
+void limiter_give(struct limiter *limiter, uint64_t key, int64_t now_ms);
+
+/* Seconds after which limiter_take has one, at least 1: for Retry-After. */
+unsigned int limiter_wait_s(struct limiter *limiter, uint64_t key, int64_t now_ms);

@@ -2,6 +2,7 @@
  * open; it lives on when the supervisor does not. See api.h for how its parts hang together. */
 #include "api/api.h"
 
+#include "api/account/accounts.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/ended.h"
@@ -107,6 +108,21 @@ static int take_certificates(struct api *api, struct error *err)
     return r;
 }
 
+/* Those that were fetched for an earlier one of us. */
+static void take_keys(struct api *api)
+{
+    struct error err = ERROR_NONE;
+    cleanup_close int fd = passed_fd_take("jwks");
+
+    if (!str_starts(api->config.auth_jwks_url, "http"))
+        return;
+    jwt_on_unknown_key(api->jwt, supervisor_refresh_keys, api);
+    if (fd < 0)
+        log_notice("no token of RS256 or ES256 is taken until the keys of [auth] jwks_url come");
+    else if (jwt_read_keys(api->jwt, fd, &err) < 0)
+        log_warning("%s", err.message);
+}
+
 static void open_figures(struct api *api)
 {
     struct error err = ERROR_NONE;
@@ -189,16 +205,21 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         r = jwt_new(&api->config, &api->jwt, err);
     if (r < 0)
         return r;
+    take_keys(api);
     answers_reset(api->db);
     open_figures(api);
     r = take_certificates(api, err);
     if (r == 0)
         r = preview_key_take(&api->preview_key, err);
     if (r == 0)
+        r = accounts_take_key(api, err);
+    if (r == 0)
         r = start_listeners(api, listeners, &n_listeners, err);
     if (r == 0)
         r = supervisor_open(api, passed_fd_take("control"), listeners, n_listeners, err);
-    return r == 0 ? api_confine(api, err) : r;
+    if (r == 0)
+        r = api_confine(api, err);
+    return r == 0 ? accounts_new(api, err) : r;
 }
 
 /* In the order in which what waits is answered: first whoever waits for others, then the
@@ -212,6 +233,7 @@ static void finish(struct api *api)
     supervisor_close(api->supervisor);
     inits_free(api->inits);
     dev_waiters_free(api->dev_waiters);
+    accounts_free(api->accounts);
     if (api->http)
         http_run(api->http);
     http_free(api->http);

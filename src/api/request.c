@@ -20,7 +20,8 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 
-#define DRAIN_MAX (256u << 10) /* bytes of a refused body that are still read */
+#define DRAIN_MAX       (256u << 10) /* bytes of a refused body that are still read */
+#define SECRET_BODY_MAX (16u << 10)
 
 struct http_request *request_begin(struct api *api, struct http_listener *listener,
                                    enum http_transport transport, const char *target)
@@ -42,8 +43,27 @@ struct http_request *request_begin(struct api *api, struct http_listener *listen
     return request;
 }
 
+static bool is_secret(const struct http_request *request)
+{
+    return request->route && (request->route->flags & ROUTE_SECRET);
+}
+
+/* What libmicrohttpd has of it lies in the memory of the connection, until that is used again. */
+static void wipe_body(struct http_request *request)
+{
+    const char *name;
+    json_t *value;
+
+    if (request->body)
+        explicit_bzero(request->body, request->body_size);
+    json_object_foreach(request->body_json, name, value) if (json_is_string(value))
+        explicit_bzero((char *)json_string_value(value), json_string_length(value));
+}
+
 void request_end(struct http_request *request)
 {
+    if (is_secret(request))
+        wipe_body(request);
     http_untrack(request->api->http, request);
     sd_event_source_disable_unref(request->hangup);
     if (request->state_free && request->state)
@@ -114,20 +134,29 @@ static bool content_type_is_json(const char *type)
     return *type == '\0' || *type == ';' || isspace((unsigned char)*type);
 }
 
+static size_t body_max(const struct http_request *request)
+{
+    const struct config *config = &request->api->config;
+
+    if (is_secret(request))
+        return SECRET_BODY_MAX;
+    return (size_t)(request->route->body_kind == BODY_STREAM ? config->api_max_upload
+                                                             : config->api_max_body);
+}
+
 static int check_body_head(struct http_request *request, struct error *err)
 {
     const char *type = http_get_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
     const char *length = http_get_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool stream = request->route->body_kind == BODY_STREAM;
-    int64_t max = stream ? request->api->config.api_max_upload : request->api->config.api_max_body;
+    size_t max = body_max(request);
     uint64_t bytes = 0;
 
     if (request->route->body_kind == BODY_JSON && type && !content_type_is_json(type))
         return error_set_code(err, EINVAL, "unsupported_media_type",
                               "the body must be application/json");
-    if (length && (parse_u64(length, 0, UINT64_MAX, &bytes) < 0 || bytes > (uint64_t)max))
-        return error_set_code(err, EFBIG, "body_too_large", "the body may have at most %lld bytes",
-                              (long long)max);
+    if (length && (parse_u64(length, 0, UINT64_MAX, &bytes) < 0 || bytes > max))
+        return error_set_code(err, EFBIG, "body_too_large", "the body may have at most %zu bytes",
+                              max);
     return 0;
 }
 
@@ -258,10 +287,11 @@ static int decode_body(struct http_request *request, struct error *err)
     if (!request->body_json && request->body_length == 0)
         return error_oom(err);
     if (!request->body_json)
-        return error_set_code(err, EINVAL, "malformed_json",
-                              "malformed JSON at line %d, column %d: %.100s", where.line,
-                              where.column,
-                              utf8_valid(where.text, strlen(where.text)) ? where.text : "not JSON");
+        return error_set_code(
+            err, EINVAL, "malformed_json", "malformed JSON at line %d, column %d: %.100s",
+            where.line, where.column,
+            !is_secret(request) && utf8_valid(where.text, strlen(where.text)) ? where.text
+                                                                              : "not JSON");
     return fields_decode(request->body_json, schema->fields, schema->n_fields, "",
                          request->body_data.bytes, err);
 }
@@ -358,7 +388,7 @@ static enum MHD_Result step_new(struct http_request *request, const char *method
 static int append_body(struct http_request *request, const char *data, size_t length,
                        struct error *err)
 {
-    size_t max = (size_t)request->api->config.api_max_body;
+    size_t max = body_max(request);
     size_t needed = request->body_length + length;
 
     if (needed > max)
@@ -367,7 +397,8 @@ static int append_body(struct http_request *request, const char *data, size_t le
     if (request->route->body_kind == BODY_NONE)
         return 0;
     if (needed > request->body_size) {
-        size_t size = needed < 4096 ? 4096 : needed * 2;
+        /* one that is to be wiped is not left behind by growing */
+        size_t size = is_secret(request) ? max : needed < 4096 ? 4096 : needed * 2;
         char *larger = realloc(request->body, size);
         if (!larger)
             return error_oom(err);

@@ -26,6 +26,7 @@ enum route_flags {
     ROUTE_PUBLIC = 1u << 0,    /* no authentication */
     ROUTE_WEBSOCKET = 1u << 1, /* answers with an upgrade only */
     ROUTE_LABELS = 1u << 2,    /* takes `label` several times */
+    ROUTE_SECRET = 1u << 3,    /* the body holds a password: small, wiped, and never quoted */
 };
 
 struct schema {

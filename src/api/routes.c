@@ -1,6 +1,8 @@
 /* The route table: all of the REST interface, with the fields of every query and body. */
 #include "api/route.h"
 
+#include "api/account-schema.h"
+#include "api/account/password.h"
 #include "api/dev-schema.h"
 #include "api/events/event-schema.h"
 #include "api/exec-request.h"
@@ -9,6 +11,7 @@
 #include "api/handlers.h"
 #include "api/sandbox-schema.h"
 #include "api/session-schema.h"
+#include "api/store/accounts.h"
 #include "api/template-schema.h"
 #include "base/cleanup.h"
 #include "base/preview-token.h"
@@ -64,6 +67,27 @@ static const struct field token_body[] = {
     {"name", FIELD_STRING, offsetof(struct token_body, name), 1, 64, true, NULL},
     {"owner", FIELD_STRING, offsetof(struct token_body, owner), 1, OWNER_MAX, false, NULL},
     {"scopes", FIELD_STRING_ARRAY, offsetof(struct token_body, scopes), 1, 3, true, NULL},
+};
+
+static const struct field login_body[] = {
+    {"user", FIELD_STRING, offsetof(struct login_body, user), 1, ACCOUNT_NAME_MAX, true, NULL},
+    {"password", FIELD_STRING, offsetof(struct login_body, password), 1, PASSWORD_MAX, true, NULL},
+};
+
+static const struct field user_body[] = {
+    {"name", FIELD_STRING, offsetof(struct user_body, name), 1, ACCOUNT_NAME_MAX, true, NULL},
+    {"password", FIELD_STRING, offsetof(struct user_body, password), PASSWORD_MIN, PASSWORD_MAX,
+     true, NULL},
+};
+
+static const struct field user_patch_body[] = {
+    {"password", FIELD_STRING, offsetof(struct user_body, password), PASSWORD_MIN, PASSWORD_MAX,
+     false, NULL},
+    {"disabled", FIELD_BOOL, offsetof(struct user_body, disabled), 0, 0, false, NULL},
+};
+
+static const struct field user_query[] = {
+    {"name", FIELD_STRING, offsetof(struct user_query, name), 1, ACCOUNT_NAME_MAX, false, NULL},
 };
 
 static const struct field socket_query[] = {
@@ -311,6 +335,17 @@ const struct route routes[] = {
      token_create},
     {METHOD_DELETE, "/v1/tokens/{token_id}", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      token_revoke},
+
+    {METHOD_GET, "/v1/users", SCOPE_ADMIN, BODY_NONE, 0, SCHEMA(user_query), NO_FIELDS, user_list},
+    {METHOD_POST, "/v1/users", SCOPE_ADMIN, BODY_JSON, ROUTE_SECRET, NO_FIELDS, SCHEMA(user_body),
+     user_create},
+    {METHOD_PATCH, "/v1/users/{user_id}", SCOPE_ADMIN, BODY_JSON, ROUTE_SECRET, NO_FIELDS,
+     SCHEMA(user_patch_body), user_patch},
+    {METHOD_DELETE, "/v1/users/{user_id}", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     user_remove},
+    {METHOD_POST, "/v1/auth/login", SCOPE_READ, BODY_JSON, ROUTE_PUBLIC | ROUTE_SECRET, NO_FIELDS,
+     SCHEMA(login_body), auth_login},
+    {METHOD_GET, "/v1/auth/me", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, auth_me},
 };
 const size_t n_routes = ELEMENTS(routes);
 

@@ -15,7 +15,7 @@ static const struct {
     {"upgrade_required", 426},   {"rate_limited", 429},          {"exec_failed", 400},
     {"dev_script_missing", 400}, {"range_not_satisfiable", 416}, {"url_too_long", 414},
     {"pids_limit", 409},         {"processes_limit", 409},       {"memory_limit", 409},
-    {"sandbox_ended", 409},
+    {"sandbox_ended", 409},      {"login_failed", 401},
 };
 
 static const struct {

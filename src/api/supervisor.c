@@ -4,6 +4,7 @@
 #include "api/supervisor.h"
 
 #include "api/events/hub.h"
+#include "api/jwt.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
 #include "base/fd.h"
@@ -17,6 +18,7 @@
 
 #define RETRY_US      50000
 #define GIVE_UP_MS    30000
+#define REFRESH_MS    30000
 #define LISTENERS_MAX 4u
 #define WAITING_MAX   4096u
 
@@ -38,7 +40,7 @@ struct supervisor {
     sd_event_source *io, *retry, *deadline;
     struct pending *waiting;
     size_t n_waiting;
-    int64_t lost_ms;
+    int64_t lost_ms, refresh_after_ms;
     struct listener_fd listeners[LISTENERS_MAX];
     size_t n_listeners;
 };
@@ -247,12 +249,55 @@ static void ask_certificates(struct supervisor *supervisor)
         log_warning("asking for the certificates: %s", err.message);
 }
 
+static void on_keys(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct supervisor *supervisor = userdata;
+    struct error problem = ERROR_NONE;
+    cleanup_close int fd = result ? ipc_fds_take(fds, 0) : -1;
+
+    if (!result && err->err != ECONNRESET && err->err != ENOENT)
+        log_warning("asking for the keys of [auth] jwks_url: %s", err->message);
+    else if (result && jwt_read_keys(supervisor->api->jwt, fd, &problem) < 0)
+        log_warning("%s; the keys stay as they were", problem.message);
+}
+
+static void ask_keys(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (str_starts(supervisor->api->config.auth_jwks_url, "http") &&
+        rpc_call(&supervisor->rpc, "jwks.get", NULL, NULL, 0, on_keys, supervisor, NULL, &err) < 0)
+        log_warning("asking for the keys of [auth] jwks_url: %s", err.message);
+}
+
+static void on_refresh(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    (void)userdata;
+    (void)fds;
+    if (!result && err->err != ECONNRESET)
+        log_warning("asking for newer keys of [auth] jwks_url: %s", err->message);
+}
+
+void supervisor_refresh_keys(void *userdata)
+{
+    struct api *api = userdata;
+    struct supervisor *supervisor = api->supervisor;
+    int64_t now_ms = now_monotonic_ms();
+
+    if (!supervisor->ready || now_ms < supervisor->refresh_after_ms)
+        return;
+    supervisor->refresh_after_ms = now_ms + REFRESH_MS;
+    rpc_call(&supervisor->rpc, "jwks.refresh", NULL, NULL, 0, on_refresh, NULL, NULL, NULL);
+}
+
 static void on_event(struct rpc *rpc, const char *name, json_t *event)
 {
     struct supervisor *supervisor = rpc->userdata;
 
     if (str_equal(name, "tls.changed"))
         ask_certificates(supervisor);
+    else if (str_equal(name, "jwks.changed"))
+        ask_keys(supervisor);
     else if (str_equal(name, "sandbox.state"))
         event_hub_sandbox(supervisor->api->events, json_object_get(event, "sandbox"));
     else if (str_equal(name, "sandbox.report"))
@@ -288,6 +333,7 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     }
     if (supervisor->again) /* another supervisor, which may have read others */
         ask_certificates(supervisor);
+    ask_keys(supervisor);
     supervisor->ready = true;
     supervisor->lost_ms = 0;
     log_info("connected to the supervisor");

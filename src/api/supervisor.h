@@ -25,6 +25,9 @@ void supervisor_close(struct supervisor *supervisor);
 /* Asks for a successor: this program accepts no more. Once it is connected, if it is not yet. */
 void supervisor_leave(struct supervisor *supervisor);
 
+/* Has the keys of [auth] jwks_url fetched anew, every 30 s at most. `api`: the struct. */
+void supervisor_refresh_keys(void *api);
+
 bool supervisor_ready(const struct supervisor *supervisor);
 
 /* `params` is stolen; NULL means out of memory, which the callback is told. `reply` is called

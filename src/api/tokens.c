@@ -38,7 +38,7 @@ static int parse_scopes(const json_t *list, unsigned int *ret_scopes, struct err
     return 0;
 }
 
-static json_t *scopes_to_json(unsigned int mask)
+json_t *scopes_to_json(unsigned int mask)
 {
     json_t *list = json_array();
 
@@ -134,6 +134,7 @@ static void on_revoked(void *userdata, const struct db_result *results, const st
     if (results && results[0].rows == 0)
         error_set_code(&err, ENOENT, "token_not_found", "there is no API key `%.32s`",
                        request->captures[0]);
+    http_abort_credential(request->api->http, request->captures[0]);
     if (err.err)
         http_fail(request, &err);
     else

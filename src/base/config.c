@@ -28,8 +28,6 @@ struct key {
     const char *const *choices;
 };
 
-#define JWKS_MAX (256u << 10) /* bytes */
-
 #define AT(member) offsetof(struct config, member)
 #define BOTH       (CONFIG_FOR_API | CONFIG_FOR_PROXY)
 
@@ -74,7 +72,12 @@ static const struct key keys[] = {
     {"database", "url", KEY_TEXT, AT(database_url), "", 0, 0, CONFIG_FOR_API, NULL},
     {"database", "pool", KEY_INT, AT(database_pool), "8", 1, 64, CONFIG_FOR_API, NULL},
     {"auth", "jwt_secret", KEY_TEXT, AT(auth_jwt_secret), "", 0, 0, CONFIG_FOR_API, NULL},
-    {"auth", "jwks_url", KEY_TEXT, AT(auth_jwks_url), "", 0, 0, CONFIG_FOR_API, NULL},
+    {"auth", "jwks_url", KEY_TEXT, AT(auth_jwks_url), "", 0, 0, CONFIG_FOR_API | CONFIG_FOR_FETCH,
+     NULL},
+    {"auth", "jwks_ca_file", KEY_TEXT, AT(auth_jwks_ca_file), "", 0, 0, 0, NULL},
+    {"auth", "fetch_user", KEY_TEXT, AT(auth_fetch_user), "auracode-fetch", 0, 0, 0, NULL},
+    {"auth", "login_token_ttl_s", KEY_INT, AT(auth_login_token_ttl_s), "43200", 60, 2592000,
+     CONFIG_FOR_API, NULL},
     {"auth", "issuer", KEY_TEXT, AT(auth_issuer), "", 0, 0, CONFIG_FOR_API, NULL},
     {"auth", "audience", KEY_TEXT, AT(auth_audience), "", 0, 0, CONFIG_FOR_API, NULL},
     {"sandbox", "memory", KEY_SIZE, AT(limits.memory), "1GiB", LIMIT_MEMORY_MIN, LIMIT_MEMORY_MAX,
@@ -119,8 +122,8 @@ static const struct key keys[] = {
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},
     {"ids", "count", KEY_INT, AT(ids_count), "4096", 1, 32768, 0, NULL},
-    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH | CONFIG_FOR_RESOLVER,
-     log_levels},
+    {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0,
+     BOTH | CONFIG_FOR_RESOLVER | CONFIG_FOR_FETCH, log_levels},
 };
 
 static void *place(struct config *config, const struct key *key)
@@ -251,6 +254,7 @@ void config_free(struct config *config)
     free(config->state_dir);
     free(config->run_dir);
     free(config->auth_jwks);
+    free(config->auth_jwks_ca);
     *config = (struct config){0};
 }
 
@@ -317,6 +321,32 @@ static int default_path(char **target, const char *format, const char *state_dir
     return 0;
 }
 
+static int load_file(const char *field, const char *path, char **target, struct error *err)
+{
+    char *text = NULL;
+    int r = file_read(AT_FDCWD, path, JWKS_BYTES_MAX, &text, NULL, err);
+
+    if (r < 0)
+        return error_prefix(err, "%s", field);
+    free(*target);
+    *target = text;
+    return 0;
+}
+
+/* What comes over http is believed from this machine only. auracode-fetch, which has a parser of
+ * URLs, looks again. */
+static bool may_be_fetched(const char *url)
+{
+    static const char *const local[] = {"http://localhost", "http://127.0.0.1", "http://[::1]"};
+
+    if (str_starts(url, "https://"))
+        return true;
+    for (size_t i = 0; i < ELEMENTS(local); i++)
+        if (str_starts(url, local[i]) && !strchr(url, '@'))
+            return url[strlen(local[i])] == ':' || url[strlen(local[i])] == '/';
+    return false;
+}
+
 /* The programs open no files of the configuration: they are handed what is in them. */
 static int load_jwks(struct config *config, struct error *err)
 {
@@ -325,13 +355,16 @@ static int load_jwks(struct config *config, struct error *err)
 
     if (!*url)
         return 0;
-    if (!str_starts(url, scheme))
-        return error_set_field(err, "auth.jwks_url", "expected file:/PATH of a JWK set");
-    const char *path = url + sizeof(scheme) - 1 + (str_starts(url, "file:///") ? 2 : 0);
-    free(config->auth_jwks);
-    config->auth_jwks = NULL;
-    int r = file_read(AT_FDCWD, path, JWKS_MAX, &config->auth_jwks, NULL, err);
-    return r < 0 ? error_prefix(err, "auth.jwks_url") : 0;
+    if (str_starts(url, scheme))
+        return load_file("auth.jwks_url",
+                         url + sizeof(scheme) - 1 + (str_starts(url, "file:///") ? 2 : 0),
+                         &config->auth_jwks, err);
+    if (!may_be_fetched(url))
+        return error_set_field(err, "auth.jwks_url",
+                               "expected https://…, http:// to localhost, or file:/PATH");
+    return *config->auth_jwks_ca_file ? load_file("auth.jwks_ca_file", config->auth_jwks_ca_file,
+                                                  &config->auth_jwks_ca, err)
+                                      : 0;
 }
 
 static int check_absolute(const char *field, const char *path, struct error *err)
@@ -380,6 +413,15 @@ static int check_frame_origins(const char *origins, struct error *err)
     return 0;
 }
 
+static int check_issuer(const char *issuer, struct error *err)
+{
+    if (!str_equal(issuer, CONFIG_OWN_ISSUER))
+        return 0;
+    return error_set_field(
+        err, "auth.issuer",
+        "`%s` is the issuer of the tokens of built-in accounts: expected another", issuer);
+}
+
 static int check_egress(const struct config *config, struct error *err)
 {
     cleanup_json json_t *egress = NULL;
@@ -407,6 +449,8 @@ int config_finish(struct config *config, struct error *err)
         r = error_set_field(err, "ids.count", "base + count * 65536 goes past 2^32 - 2");
     if (r == 0)
         r = check_egress(config, err);
+    if (r == 0)
+        r = check_issuer(config->auth_issuer, err);
     if (r == 0)
         r = load_jwks(config, err);
     if (r == 0)
@@ -444,6 +488,8 @@ json_t *config_export(const struct config *config, unsigned int audience)
     }
     if (object && (audience & CONFIG_FOR_API) && config->auth_jwks)
         json_object_set_new(object, "auth.jwks", json_string(config->auth_jwks));
+    if (object && (audience & CONFIG_FOR_FETCH) && config->auth_jwks_ca)
+        json_object_set_new(object, "auth.jwks_ca", json_string(config->auth_jwks_ca));
     return object;
 }
 
@@ -479,8 +525,11 @@ int config_import(struct config *config, int fd, struct error *err)
     const char *state_dir = json_string_value(json_object_get(object, "state_dir"));
     const char *run_dir = json_string_value(json_object_get(object, "run_dir"));
     const char *jwks = json_string_value(json_object_get(object, "auth.jwks"));
+    const char *authorities = json_string_value(json_object_get(object, "auth.jwks_ca"));
     if (r == 0 && jwks)
         r = set_text(&config->auth_jwks, jwks);
+    if (r == 0 && authorities)
+        r = set_text(&config->auth_jwks_ca, authorities);
     if (r == 0)
         r = state_dir && run_dir ? set_text(&config->state_dir, state_dir) : -EPROTO;
     if (r == 0)

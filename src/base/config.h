@@ -11,6 +11,10 @@
 #include <stdint.h>
 
 #define CERTIFICATES_MAX 32u /* pairs of certificate and key */
+#define JWKS_BYTES_MAX   (256u << 10)
+
+/* Of the tokens of built-in accounts: no other issuer may be called so. */
+#define CONFIG_OWN_ISSUER "auracode"
 
 struct config {
     char *state_dir; /* absolute */
@@ -47,7 +51,10 @@ struct config {
     int64_t database_pool; /* connections to PostgreSQL at most */
     /* [auth] */
     char *auth_jwt_secret, *auth_jwks_url, *auth_issuer, *auth_audience;
-    char *auth_jwks; /* what the file of jwks_url holds; NULL: none is set */
+    int64_t auth_login_token_ttl_s; /* how long the tokens of accounts are good */
+    char *auth_jwks;                /* what the file of jwks_url holds; NULL: none is set */
+    char *auth_jwks_ca_file, *auth_fetch_user;
+    char *auth_jwks_ca; /* what jwks_ca_file holds; NULL: the system's authorities */
     /* [sandbox] */
     struct limits limits;
     char *sandbox_policy;
@@ -92,6 +99,7 @@ enum config_audience {
     CONFIG_FOR_API = 1u << 0,
     CONFIG_FOR_PROXY = 1u << 1,
     CONFIG_FOR_RESOLVER = 1u << 2,
+    CONFIG_FOR_FETCH = 1u << 3,
 };
 
 /* The keys meant for that program as a flat JSON object {"section.key": string|integer|number};

@@ -217,6 +217,28 @@ int memfd_sealed(const char *name, const void *data, size_t length, struct error
     return TAKE_FD(fd);
 }
 
+int memfd_read(int fd, size_t max, char **ret_text, struct error *err)
+{
+    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int seals = fcntl(fd, F_GET_SEALS);
+    struct stat status;
+
+    if (seals < 0 || (seals & sealed) != sealed || fstat(fd, &status) < 0)
+        return error_set(err, EINVAL, "expected a sealed memfd");
+    if ((uint64_t)status.st_size > max)
+        return error_set(err, EFBIG, "expected at most %zu bytes", max);
+    size_t length = (size_t)status.st_size;
+    cleanup_free char *text = malloc(length + 1);
+    if (!text)
+        return error_oom(err);
+    /* From the start: whoever was handed it shares its position. */
+    if (pread(fd, text, length, 0) != (ssize_t)length)
+        return error_set(err, EIO, "reading a memfd");
+    text[length] = '\0';
+    *ret_text = TAKE_PTR(text);
+    return 0;
+}
+
 static int remove_contents(int fd, dev_t device, unsigned int depth);
 
 static int remove_entry(int dir_fd, const char *name, dev_t device, unsigned int depth)

@@ -20,6 +20,10 @@ int fd_write_all(int fd, const void *data, size_t length);
 /* openat2(2) with `resolve` = RESOLVE_* flags and O_CLOEXEC added. Returns the descriptor. */
 int fd_openat2(int dir_fd, const char *path, int flags, mode_t mode, uint64_t resolve);
 
+/* Reads a memfd that nobody can change any more, into fresh, NUL-terminated memory. -EINVAL when it
+ * is not one, -EFBIG. */
+int memfd_read(int fd, size_t max, char **ret_text, struct error *err);
+
 /* Reads a whole regular file of at most `max` bytes into fresh, NUL-terminated memory.
  * -EFBIG when it is larger, -EINVAL when it is no regular file. `ret_length` may be NULL. */
 int file_read(int dir_fd, const char *path, size_t max, char **ret_text, size_t *ret_length,

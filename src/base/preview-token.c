@@ -4,14 +4,12 @@
 #include "base/preview-token.h"
 
 #include "base/cleanup.h"
-#include "base/passed-fds.h"
 
 #include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAC_BYTES     32u
 #define PREFIX_LENGTH (sizeof(PREVIEW_TOKEN_PREFIX) - 1)
@@ -27,15 +25,10 @@ static const char digits[] = "0123456789abcdef";
 
 int preview_key_take(struct preview_key *ret_key, struct error *err)
 {
-    cleanup_close int fd = passed_fd_take("preview-key");
+    int r = secret_key_take("preview-key", ret_key->text, err);
 
-    if (fd < 0)
-        return error_sys(err, fd, "taking the descriptor `preview-key`");
-    /* From the start: all programs share the file's position. */
-    if (pread(fd, ret_key->text, PREVIEW_KEY_LENGTH, 0) != (ssize_t)PREVIEW_KEY_LENGTH)
-        return error_set(err, EIO, "the descriptor `preview-key` holds no key");
-    ret_key->known = true;
-    return 0;
+    ret_key->known = r == 0;
+    return r;
 }
 
 /* The HMAC of everything before it. */

@@ -11,12 +11,13 @@
 
 #include "base/error.h"
 #include "base/id.h"
+#include "base/secret-key.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PREVIEW_KEY_LENGTH   64u  /* bytes */
+#define PREVIEW_KEY_LENGTH   SECRET_KEY_LENGTH
 #define PREVIEW_TOKEN_LENGTH 103u /* without the NUL */
 
 /* What they are called where browsers and programs give them. The cookie's name goes on with the

@@ -87,6 +87,9 @@
  * policy.check     api        text (of a policy file, 2..49152 bytes), file? (what messages call
  *                             it, 1..200 bytes) -> {"name"}; an error says FILE:LINE, the field and
  *                             what is allowed. Changes nothing.
+ * jwks.put         fetch      + 1 descriptor, a sealed memfd: the keys of [auth] jwks_url -> {}
+ * jwks.get         api        -> {} + 1 descriptor: the last ones; "not_there"
+ * jwks.refresh     api        -> {}: they are fetched at once, unless that was so less than 30 s ago
  * tls.get          api proxy  -> {} + 1 descriptor: the certificates (tls/certificates.h);
  *                             "not_configured" where [tls] names none
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
@@ -100,6 +103,7 @@
  * state, access and access_epoch only); for a removed one the state is "removed".
  * {"event":"sandbox.report","sandbox" (id),"port","report":{}} to the api: see above.
  * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
+ * {"event":"jwks.changed"} after jwks.put, {"event":"jwks.refresh"} for auracode-fetch.
  *
  * 2. The init's socket
  * ====================
@@ -212,6 +216,7 @@
 #define ROLE_API        (1u << 2)
 #define ROLE_PROXY      (1u << 3)
 #define ROLE_RESOLVER   (1u << 4) /* the supervisor's alone */
+#define ROLE_FETCH      (1u << 5) /* the same */
 
 #define STREAM_CHUNK_MAX 32768u
 

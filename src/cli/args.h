@@ -34,6 +34,7 @@ struct options {
     bool no_dev_server, path_form, no_restart, interactive, tty, follow, recursive, all, if_changed;
     const char *cwd, *user, *source, *since, *owner, *state, *access;
     uint64_t expires_ms;
+    bool password_stdin;
 };
 
 enum option_type {

@@ -15,7 +15,7 @@ static const struct option_spec globals[] = {
     OPTION("json", 0, FLAG, json, NULL, "print JSON"),
     OPTION("socket", 0, STRING, socket, "PATH", "the daemon's socket (AURACODE_SOCKET)"),
     OPTION("host", 0, STRING, host, "URL", "a daemon over TCP (AURACODE_HOST)"),
-    OPTION("token", 0, STRING, token, "TOKEN", "API key for --host (AURACODE_TOKEN)"),
+    OPTION("token", 0, STRING, token, "TOKEN", "API key or JWT for --host (AURACODE_TOKEN)"),
     OPTION("cacert", 0, STRING, cacert, "FILE",
            "trust the authorities in this PEM file for an https --host (AURACODE_CACERT)"),
     OPTION("help", 'h', FLAG, help, NULL, "print this help"),
@@ -120,6 +120,10 @@ static const struct option_spec token_create_options[] = {
     OPTION("scope", 0, LIST, scopes, "SCOPE", "admin, sandboxes or read (repeatable; sandboxes)"),
     OPTION("owner", 0, STRING, owner, "NAME", "whose sandboxes it sees"),
 };
+static const struct option_spec password_options[] = {
+    OPTION("password-stdin", 0, FLAG, password_stdin, NULL,
+           "read the password from the first line of standard input"),
+};
 
 #define TABLE(table)   .options = (table), .n_options = ELEMENTS(table)
 #define ARGS(min, max) .min_args = (min), .max_args = (max)
@@ -186,6 +190,18 @@ const struct verb verbs[] = {
      "auracode token create ci --scope sandboxes", ARGS(1, 1), .run = cmd_token_create},
     {"token ls", "list API keys", "", ARGS(0, 0), .run = cmd_token_ls},
     {"token rm", "revoke an API key", "ID", ARGS(1, 1), .run = cmd_token_rm},
+    {"user add", "make an account that logs in with a password, and print its id", "NAME",
+     TABLE(password_options),
+     "auracode user add ada@example.com\nauracode user add ada --password-stdin < FILE", ARGS(1, 1),
+     .run = cmd_user_add},
+    {"user ls", "list accounts", "", ARGS(0, 0), .run = cmd_user_ls},
+    {"user passwd", "give an account another password; its tokens end", "NAME",
+     TABLE(password_options), .examples = NULL, ARGS(1, 1), .run = cmd_user_passwd},
+    {"user disable", "end an account's tokens and let it log in no more", "NAME", ARGS(1, 1),
+     .run = cmd_user_disable},
+    {"user enable", "let an account log in again", "NAME", ARGS(1, 1), .run = cmd_user_enable},
+    {"user rm", "remove an account; its sessions and sandboxes stay", "NAME", ARGS(1, 1),
+     .run = cmd_user_rm},
     {"doctor", "check the installation and say what to do", "", ARGS(0, 0), .run = cmd_doctor},
     {"version", "print the client's and the daemon's version", "", ARGS(0, 0), .run = cmd_version},
     {"help", "print help on a verb", "[VERB]", ARGS(0, 2), .run = cmd_help},

@@ -7,6 +7,7 @@
 #include "supervisor/certificates.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/disk.h"
+#include "supervisor/jwks.h"
 #include "supervisor/policy.h"
 
 #include "base/cleanup.h"
@@ -229,6 +230,14 @@ static enum verdict check_resolver_user(const struct config *config, char *ret_d
     return check_user(config->egress_user, ret_detail, size);
 }
 
+static enum verdict check_fetch_user(const struct config *config, char *ret_detail, size_t size)
+{
+    if (jwks_wanted(config))
+        return check_user(config->auth_fetch_user, ret_detail, size);
+    snprintf(ret_detail, size, "not needed: [auth] jwks_url is no URL of http(s)");
+    return OK;
+}
+
 static enum verdict check_bundles(const struct config *config, char *ret_detail, size_t size)
 {
     struct error err = ERROR_NONE;
@@ -283,6 +292,7 @@ static const struct check checks[] = {
     {"API user", check_api_user, "useradd --system auracode"},
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
     {"resolver user", check_resolver_user, "useradd --system auracode-resolver"},
+    {"fetch user", check_fetch_user, "useradd --system auracode-fetch"},
     {"egress bundles", check_bundles, "mend the file, or set [egress] bundles"},
     {"policy", check_policy, "mend the file, or set [sandbox] policies"},
     {"disk limits", check_disk,

@@ -116,7 +116,9 @@ static void check_supervisor(struct supervisor *supervisor, struct finding *find
 /* "" when the process sees nothing of the host's file system but its own folders. */
 static void describe_root(pid_t pid, char *ret_text, size_t size)
 {
-    static const char *const host_folders[] = {"usr", "etc", "bin", "home", "root", "var/lib/dpkg"};
+    /* what a program that connects to hosts needs is none of it (jail.c) */
+    static const char *const host_folders[] = {"usr/bin", "etc/passwd", "bin",
+                                               "home",    "root",       "var/lib/dpkg"};
     char path[48];
     struct statvfs info;
 
@@ -483,6 +485,8 @@ json_t *doctor_report(struct supervisor *supervisor)
         add(list, checks[i].name, &finding, checks[i].advice, checks[i].required);
     }
     for (int i = 0; list && i < PROGRAMS; i++) {
+        if (!program_wanted(supervisor, i))
+            continue;
         check_program(supervisor, i, &finding);
         add(list, program_name(supervisor, i), &finding, "restart auracoded and this program",
             true);

@@ -8,11 +8,12 @@
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
+#include "supervisor/jwks.h"
 #include "supervisor/own-filter.h"
-#include "supervisor/preview-key.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
+#include "supervisor/secrets.h"
 #include "supervisor/views.h"
 
 #include "base/cleanup.h"
@@ -369,7 +370,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = certificates_open(supervisor, err);
     if (r == 0)
-        r = preview_key_open(supervisor, err);
+        r = secrets_open(supervisor, err);
+    jwks_open(supervisor);
     if (r == 0)
         r = own_filter_install(err);
     if (r == 0)
@@ -433,7 +435,9 @@ int main(int argc, char **argv)
                                     .listen_fd = -1,
                                     .figures_fd = -1,
                                     .certificates_fd = -1,
-                                    .preview_key_fd = -1};
+                                    .preview_key_fd = -1,
+                                    .login_key_fd = -1,
+                                    .jwks_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

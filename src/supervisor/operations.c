@@ -6,6 +6,7 @@
 
 #include "supervisor/certificates.h"
 #include "supervisor/doctor.h"
+#include "supervisor/jwks.h"
 #include "supervisor/network.h"
 #include "supervisor/operations-egress.h"
 #include "supervisor/operations-report.h"
@@ -533,7 +534,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 }
 
 #define BOTH          (ROLE_API | ROLE_PROXY)
-#define ALL           (BOTH | ROLE_RESOLVER)
+#define ALL           (BOTH | ROLE_RESOLVER | ROLE_FETCH)
 #define LINKED        (IN(CREATING) | IN(RUNNING))
 #define FIELDS(table) table, ELEMENTS(table)
 
@@ -562,6 +563,9 @@ const struct server_op operations[] = {
     {"policy.list", ROLE_API, STATE_READY, NULL, 0, 0, op_policy_list},
     {"policy.get", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_policy_get},
     {"policy.check", ROLE_API, STATE_READY, FIELDS(text_fields), 0, op_policy_check},
+    {"jwks.put", ROLE_FETCH, STATE_READY, NULL, 0, 1, op_jwks_put},
+    {"jwks.get", ROLE_API, STATE_READY, NULL, 0, 0, op_jwks_get},
+    {"jwks.refresh", ROLE_API, STATE_READY, NULL, 0, 0, op_jwks_refresh},
     {"tls.get", BOTH, STATE_READY, NULL, 0, 0, op_tls_get},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},

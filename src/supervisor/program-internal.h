@@ -11,6 +11,7 @@ struct program {
     const char *name; /* executable in the libexec folder */
     unsigned int role;
     unsigned int audience; /* enum config_audience */
+    bool unwanted;         /* the configuration has no work for it */
     uid_t uid;
     gid_t gid;
     const char *listener_names[LISTENERS_MAX];
@@ -26,7 +27,7 @@ struct program {
 };
 
 struct passed {
-    int fds[6 + LISTENERS_MAX];
+    int fds[8 + LISTENERS_MAX];
     char names[128];
     int count;
 };

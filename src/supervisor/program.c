@@ -4,6 +4,7 @@
 #include "supervisor/program-internal.h"
 
 #include "supervisor/client.h"
+#include "supervisor/jwks.h"
 #include "supervisor/sandbox.h"
 
 #include "base/cleanup.h"
@@ -139,10 +140,14 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "socketpair");
     program_pass(&passed, pair[1], "control");
     program_pass(&passed, config, "config");
-    if (program->role != ROLE_RESOLVER)
+    if (program->role & (ROLE_API | ROLE_PROXY))
         program_pass(&passed, program->supervisor->certificates_fd, "certificates");
-    if (program->role != ROLE_RESOLVER)
+    if (program->role & (ROLE_API | ROLE_PROXY))
         program_pass(&passed, program->supervisor->preview_key_fd, "preview-key");
+    if (program->role == ROLE_API)
+        program_pass(&passed, program->supervisor->login_key_fd, "login-key");
+    if (program->role == ROLE_API)
+        program_pass(&passed, program->supervisor->jwks_fd, "jwks");
     cleanup_close int figures = figures_for(program);
     program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)
@@ -215,7 +220,7 @@ int program_leave(struct supervisor *supervisor, unsigned int role, struct error
 unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
 {
     for (int i = 0; i < PROGRAMS; i++)
-        if (supervisor->programs[i].uid == uid)
+        if (supervisor->programs[i].uid == uid && !supervisor->programs[i].unwanted)
             return supervisor->programs[i].role;
     return 0;
 }
@@ -223,6 +228,11 @@ unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
 pid_t program_pid(const struct supervisor *supervisor, int i)
 {
     return supervisor->programs[i].pidfd >= 0 ? supervisor->programs[i].pid : 0;
+}
+
+bool program_wanted(const struct supervisor *supervisor, int i)
+{
+    return !supervisor->programs[i].unwanted;
 }
 
 const char *program_name(const struct supervisor *supervisor, int i)
@@ -267,6 +277,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
          .audience = CONFIG_FOR_PROXY,
          .listener_names = {"proxy", "proxy-tls"}},
         {.name = "auracode-resolver", .role = ROLE_RESOLVER, .audience = CONFIG_FOR_RESOLVER},
+        {.name = "auracode-fetch", .role = ROLE_FETCH, .audience = CONFIG_FOR_FETCH},
     };
     cleanup_json json_t *file = NULL;
 
@@ -282,6 +293,9 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         r = find_user(&programs[1], supervisor->config.proxy_user, err);
     if (r == 0)
         r = find_user(&programs[2], supervisor->config.egress_user, err);
+    programs[3].unwanted = !jwks_wanted(&supervisor->config);
+    if (r == 0 && !programs[3].unwanted)
+        r = find_user(&programs[3], supervisor->config.auth_fetch_user, err);
     if (r == 0)
         r = prepare_api_folder(&programs[0], err);
     if (r == 0)
@@ -292,7 +306,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         log_warning("nothing is counted: %s", problem.message);
     file_read_json(supervisor->run_fd, "programs.json", 4096, &file, NULL);
     for (int i = 0; r == 0 && i < PROGRAMS; i++)
-        if (!program_keep(&programs[i], file))
+        if (!programs[i].unwanted && !program_keep(&programs[i], file))
             r = start_program(&programs[i], err);
     return r;
 }

@@ -32,7 +32,9 @@ struct supervisor {
     int init_fd;                     /* auracode-init, sealed memfd */
     int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
-    int preview_key_fd;  /* preview-key.h */
+    int preview_key_fd;  /* secrets.h */
+    int login_key_fd;
+    int jwks_fd; /* jwks.h; -1: none yet */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

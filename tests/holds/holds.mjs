@@ -319,4 +319,101 @@ export const holds = [
         edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
         test: ['egress', '^a network that is not public'],
     },
+    {
+        name: 'an unknown user costs a hash',
+        edits: [['src/api/login.c', 'if (err.err || account_hash_again(', 'if (!stored && !err.err) {\n        login_free(login);\n        refuse(request);\n        return;\n    }\n    if (err.err || account_hash_again(']],
+        test: ['accounts', '^unknown, disabled and wrong'],
+    },
+    {
+        name: 'a disabled account logs in no more',
+        edits: [['src/api/login.c', '!login->account.disabled;', 'true;']],
+        test: ['accounts', '^unknown, disabled and wrong'],
+    },
+    {
+        name: 'a name has few attempts to log in',
+        edits: [['src/api/account/accounts.c', 'if (!limiter_take(&accounts->names, name, now_ms)) {', 'if (false) {']],
+        test: ['accounts', '^a name has 5 attempts'],
+    },
+    {
+        name: 'an address has few attempts to log in',
+        edits: [['src/api/account/accounts.c', 'if (client && !limiter_take(&accounts->clients, *client, now_ms)) {', 'if (false) {']],
+        test: ['accounts', '^an address has 30 attempts'],
+    },
+    {
+        name: 'few passwords wait to be hashed',
+        edits: [['src/api/account/hasher.c', 'hasher->n_waiting >= HASHER_WAITING', 'false']],
+        test: ['accounts', '^more than can wait'],
+    },
+    {
+        name: 'a token of an earlier epoch is refused',
+        edits: [['src/api/account/accounts.c', 'epoch > 0 && place->epoch == epoch', 'place->epoch > 0'],
+            ['src/api/account/accounts.c', 'results && epoch == check->epoch && epoch > 0', 'results && epoch > 0']],
+        test: ['accounts', '^(another password, disabling|neither issuer)'],
+    },
+    {
+        name: 'what is known of an account is forgotten with a change',
+        edits: [['src/api/account/accounts.c', '*place = (struct known){.epoch = 0};', '(void)place;']],
+        test: ['accounts', '^another password, disabling'],
+    },
+    {
+        name: 'what a revoked key or an account has open is closed',
+        edits: [['src/api/http.c', 'str_equal(request->who.credential, credential)))', 'false))']],
+        test: ['accounts', '(^another password, disabling|WebSockets are closed)'],
+    },
+    {
+        name: 'tokens of accounts are checked with their own key alone',
+        edits: [['src/api/jwt.c', '!is_signed_by(token, jwt->own, 0)', '!(is_signed_by(token, jwt->own, 0) || is_signed_by(token, jwt->secret, 0))']],
+        test: ['accounts', '^neither issuer'],
+    },
+    {
+        name: 'the key of accounts makes no other tokens',
+        edits: [['src/api/jwt.c', 'is_signed_by(token, jwt->secret, 0);', 'is_signed_by(token, jwt->secret, 0) || is_signed_by(token, jwt->own, 0);']],
+        test: ['accounts', '^neither issuer'],
+    },
+    {
+        name: 'no answer quotes a body with a password',
+        edits: [['src/api/request.c', '!is_secret(request) && utf8_valid(', 'utf8_valid(']],
+        test: ['accounts', '^bad names and passwords'],
+    },
+    {
+        name: 'a login\'s body is small',
+        edits: [['src/api/request.c', 'return SECRET_BODY_MAX;', 'return 1u << 20;']],
+        test: ['accounts', '^bad names and passwords'],
+    },
+    {
+        name: 'row-level security keeps accounts from users',
+        edits: [['src/api/db/sql/postgres/0002.sql', 'ALTER TABLE auracode.accounts ENABLE ROW LEVEL SECURITY', 'SELECT 1']],
+        test: ['accounts', '^accounts are invisible'],
+    },
+    {
+        name: 'keys come over TLS from whom an authority vouches for',
+        edits: [['src/fetch/fetch.c', 'curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);', 'curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);\n    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);']],
+        test: ['jwks', '^(until the first|a new key|a server that another)'],
+    },
+    {
+        name: 'keys are fetched from nowhere else',
+        edits: [['src/fetch/fetch.c', 'CURLOPT_FOLLOWLOCATION, 0L', 'CURLOPT_FOLLOWLOCATION, 1L']],
+        test: ['jwks', '^(until the first|a new key|a redirection)'],
+    },
+    {
+        name: 'an answer with keys is small',
+        edits: [['src/fetch/fetch.c', 'if (length > JWKS_BYTES_MAX - fetch->length) {', 'if (length > JWKS_BYTES_MAX - fetch->length)\n        return length;\n    if (false) {']],
+        test: ['jwks', '^(until the first|a new key|an answer without end)'],
+    },
+    {
+        name: 'what is no set of keys replaces none',
+        edits: [['src/base/jwks.c', 'if (usable == 0) {', 'if (false) {']],
+        test: ['jwks', '^(until the first|a new key|garbage|an empty set)'],
+    },
+    {
+        name: 'unknown keys have the set fetched every 30 s at most',
+        edits: [['src/api/supervisor.c', '!supervisor->ready || now_ms < supervisor->refresh_after_ms', '!supervisor->ready'],
+            ['src/fetch/fetch.c', 'if (fetch->running || now_ms - fetch->asked_ms < ASKED_MS)', 'if (fetch->running)']],
+        test: ['jwks', '^(until the first|a new key|a flood of unknown)'],
+    },
+    {
+        name: 'the supervisor takes keys that cannot change',
+        edits: [['src/base/fd.c', 'if (seals < 0 || (seals & sealed) != sealed || fstat(fd, &status) < 0)', 'if (fstat(fd, &status) < 0)']],
+        test: ['peer', '^the fetcher may hand over'],
+    },
 ];

@@ -133,6 +133,7 @@ export class Instance {
         const config = {
             api: { listen: `127.0.0.1:${this.apiPort}`, user: apiUser, group: account('/etc/group', 'auracode', 'daemon') },
             proxy: { listen: `127.0.0.1:${this.proxyPort}`, user: account('/etc/passwd', 'auracode-proxy', 'nobody') },
+            auth: { fetch_user: account('/etc/passwd', 'auracode-fetch', 'man') },
             egress: {
                 user: account('/etc/passwd', 'auracode-resolver', 'games'),
                 bundles: path.join(source, 'egress/bundles.json'),

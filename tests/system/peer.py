@@ -5,10 +5,12 @@ peer.py SOCKET UID GID; one JSON command a line on stdin, one JSON answer a line
   {"do":"ask","text" or "base64","fds":[]}  -> {"reply":object|null,"fds":n,"closed":bool}
   {"do":"flood","text","count":n}           -> {"sent":k}: as many as are taken, no answer is read
   {"do":"hold","count":n}                   -> {"open":k}: connections that stay open beside the first
-fds: "null", "closed-tcp" (not listening), "tcp" (listening on some port), "unix" (listening elsewhere).
+fds: "null", "closed-tcp" (not listening), "tcp" (listening on some port), "unix" (listening elsewhere), a path,
+"pipe", "memfd" and "sealed:N" (a sealed memfd of N bytes).
 """
 import array
 import base64
+import fcntl
 import json
 import os
 import select
@@ -40,6 +42,16 @@ def is_open(peer):
 def descriptor(kind):
     if kind == "null":
         return os.open("/dev/null", os.O_RDWR)
+    if kind[0] == "/":
+        return os.open(kind, os.O_RDONLY)
+    if kind == "pipe":
+        return os.pipe()[0]
+    if kind == "memfd" or kind.startswith("sealed:"):
+        made = os.memfd_create("peer", os.MFD_ALLOW_SEALING)
+        os.write(made, b"x" * int(kind.partition(":")[2] or 1))
+        if kind != "memfd":
+            fcntl.fcntl(made, fcntl.F_ADD_SEALS, 15)
+        return made
     made = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
     if kind == "tcp":
         made.bind(("127.0.0.1", 0))

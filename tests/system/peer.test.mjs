@@ -81,12 +81,15 @@ const sandboxes = async () => (await daemon.ok('GET', '/v1/sandboxes?limit=64'))
 let expected;
 
 before(async () => {
-    daemon = await Instance.start();
+    daemon = await Instance.start({ auth: { jwks_url: 'https://127.0.0.1:1/' } });
     running = (await daemon.create({ egress: 'none' })).id;
     stopped = (await daemon.create({ egress: 'none' })).id;
     ruled = (await daemon.create({ egress: { mode: 'allow', rules: [{ domain: 'example.com', ports: [443] }] } })).id;
     await daemon.ok('POST', `/v1/sandboxes/${stopped}/stop`);
-    users = { api: realUser('auracode-api'), proxy: realUser('auracode-proxy'), resolver: realUser('auracode-resolver') };
+    await until('the fetcher runs', () => daemon.hostPrograms('auracode-fetch').length === 1);
+    users = {
+        api: realUser('auracode-api'), proxy: realUser('auracode-proxy'), resolver: realUser('auracode-resolver'), fetch: realUser('auracode-fetch'),
+    };
     expected = await sandboxes();
 });
 after(() => daemon.stop());
@@ -118,7 +121,7 @@ test('a user that is neither is refused at the connection', async () => {
 });
 
 test('before hello nothing but hello is legal, and hello is legal once', async () => {
-    for (const role of ['api', 'proxy', 'resolver']) {
+    for (const role of ['api', 'proxy', 'resolver', 'fetch']) {
         const peer = await Peer.connect(users[role]);
         for (const { name } of table.filter((op) => op.name !== 'hello'))
             assert.match((await peer.refused(name, { sandbox: running })).code, /^(refused|wrong_state)$/, name);
@@ -158,11 +161,24 @@ test('the resolver may ask for its own operations only, and open nothing for a s
     assert.ok((await peer.call('egress.allow', { sandbox: ruled, ...grant })).ok);
 });
 
+test('the fetcher may hand over keys and ask nothing, and only what cannot change or be waited for is taken', async () => {
+    const peer = await Peer.connect(users.fetch, { hello: true });
+    for (const { name } of table.filter(({ roles }) => !/FETCH|ALL/.test(roles))) {
+        await peer.refused(name, { sandbox: running }, 'refused');
+        await peer.refused(name, {}, 'refused');
+    }
+    await peer.refused('jwks.put', {});
+    for (const file of ['/dev/null', '/dev/zero', '/etc/passwd', 'pipe', 'memfd']) await peer.refused('jwks.put', {}, undefined, [file]);
+    assert.match((await peer.refused('jwks.put', {}, undefined, ['sealed:300000'])).message, /262144/);
+    assert.equal(fs.existsSync(path.join(daemon.stateDir, 'jwks.json')), false);
+});
+
 test('wrong types, unknown fields and wrong values are refused by name, for every operation', async () => {
     const peer = await Peer.connect(users.api, { hello: true });
     const proxy = await Peer.connect(users.proxy, { hello: true });
     const resolver = await Peer.connect(users.resolver, { hello: true });
-    const asker = (op) => ({ ROLE_PROXY: proxy, ROLE_RESOLVER: resolver })[op.roles] ?? peer;
+    const fetcher = await Peer.connect(users.fetch, { hello: true });
+    const asker = (op) => ({ ROLE_PROXY: proxy, ROLE_RESOLVER: resolver, ROLE_FETCH: fetcher })[op.roles] ?? peer;
     for (const op of table.filter(({ name }) => name !== 'hello')) {
         const error = await asker(op).refused(op.name, { no_such_field: 1 }, 'unknown_field');
         assert.equal(error.field, 'no_such_field');

@@ -118,12 +118,15 @@ static int verify(const struct world *world, char *token, unsigned int *ret_scop
                   struct error *err)
 {
     cleanup_free char *text = token;
-    char owner[OWNER_MAX + 1];
+    struct jwt_claims claims;
 
     assert_true(jwt_looks_like(text));
-    int r = jwt_verify(world->jwt, text, (int64_t)NOW_S * 1000, owner, ret_scopes, err);
-    if (r == 0)
-        assert_string_equal(owner, "user-1");
+    int r = jwt_verify(world->jwt, text, (int64_t)NOW_S * 1000, &claims, err);
+    if (r == 0) {
+        assert_string_equal(claims.owner, "user-1");
+        assert_false(claims.account);
+        *ret_scopes = claims.scopes;
+    }
     return r;
 }
 
@@ -276,6 +279,58 @@ static void test_unsigned(void **state)
     assert_false(jwt_looks_like("eyJ.a.b.c"));
 }
 
+#define OWN_KEY "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
+static json_t *account_claims(void)
+{
+    json_t *claims = with("iss", json_string(JWT_OWN_ISSUER));
+
+    json_object_set_new(claims, "aud", json_string(JWT_OWN_ISSUER));
+    json_object_set_new(claims, "epoch", json_integer(3));
+    return claims;
+}
+
+/* The tokens of accounts: what is issued is taken, with its epoch. */
+static void test_account(void **state)
+{
+    struct world *world = *state;
+    struct jwt_claims claims;
+    struct error err = ERROR_NONE;
+
+    assert_null(jwt_issue(world->jwt, "user-1", 3, NOW_S, NOW_S + 60, &err));
+    assert_int_equal(jwt_set_own_key(world->jwt, OWN_KEY, strlen(OWN_KEY), NULL), 0);
+    cleanup_free char *token = jwt_issue(world->jwt, "user-1", 3, NOW_S, NOW_S + 60, NULL);
+    assert_true(jwt_looks_like(token));
+    assert_int_equal(jwt_verify(world->jwt, token, (int64_t)NOW_S * 1000, &claims, NULL), 0);
+    assert_string_equal(claims.owner, "user-1");
+    assert_true(claims.account);
+    assert_int_equal(claims.epoch, 3);
+    assert_int_equal(claims.scopes, SCOPE_SANDBOXES | SCOPE_READ);
+    assert_true(jwt_verify(world->jwt, token, (int64_t)(NOW_S + 120) * 1000, &claims, NULL) < 0);
+}
+
+/* Neither key makes the other's tokens, nor do the keys of the set. */
+static void test_account_confusion(void **state)
+{
+    struct world *world = *state;
+    jwk_t *own;
+
+    assert_refused(world, sign(world->secret, R_JWA_ALG_HS256, NULL, account_claims()), "no key");
+    assert_int_equal(jwt_set_own_key(world->jwt, OWN_KEY, strlen(OWN_KEY), NULL), 0);
+    assert_refused(world, sign(world->secret, R_JWA_ALG_HS256, NULL, account_claims()), "no key");
+    assert_refused(world, sign(world->rsa, R_JWA_ALG_RS256, "r1", account_claims()), "algorithm");
+    r_jwk_init(&own);
+    r_jwk_import_from_symmetric_key(own, (const unsigned char *)OWN_KEY, strlen(OWN_KEY));
+    assert_refused(world, sign(own, R_JWA_ALG_HS256, NULL, good_claims()), "no key");
+    assert_refused(world,
+                   sign(own, R_JWA_ALG_HS256, NULL, with("role", json_string("service_role"))),
+                   "no key");
+    json_t *elsewhere = account_claims();
+    json_object_set_new(elsewhere, "aud", json_string("authenticated"));
+    assert_refused(world, sign(own, R_JWA_ALG_HS256, NULL, elsewhere), "`aud`");
+    r_jwk_free(own);
+}
+
 /* Every byte of a signature counts. */
 static void test_changed(void **state)
 {
@@ -302,6 +357,10 @@ static void test_configuration(void **state)
     assert_true(jwt_new(&config, &jwt, &err) < 0);
     assert_string_equal(err.field, "auth.jwt_secret");
     assert_int_equal(config_set(&config, "auth", "jwt_secret", "", NULL), 0);
+    assert_int_equal(config_set(&config, "auth", "issuer", JWT_OWN_ISSUER, NULL), 0);
+    assert_true(config_finish(&config, &err) < 0);
+    assert_string_equal(err.field, "auth.issuer");
+    assert_int_equal(config_set(&config, "auth", "issuer", "", NULL), 0);
     config.auth_jwks = strdup("{\"keys\":[]}");
     assert_true(jwt_new(&config, &jwt, &err) < 0);
     assert_string_equal(err.field, "auth.jwks_url");
@@ -320,6 +379,8 @@ int main(void)
         IN_WORLD(test_other_keys),
         IN_WORLD(test_embedded_key),
         IN_WORLD(test_unsigned),
+        IN_WORLD(test_account),
+        IN_WORLD(test_account_confusion),
         IN_WORLD(test_changed),
         cmocka_unit_test(test_configuration),
     };

@@ -45,6 +45,23 @@ static void test_limiter(void **state)
     assert_false(limiter_take(&limiter, one, 1499));
     assert_true(limiter_take(&limiter, one, 1999));
     assert_false(limiter_take(&limiter, one, 1999));
+    limiter_give(&limiter, one, 1999);
+    assert_true(limiter_take(&limiter, one, 1999));
+}
+
+static void test_limiter_wait(void **state)
+{
+    static struct limiter limiter;
+    uint64_t key = limiter_key(7, "a", 1);
+
+    (void)state;
+    limiter_init(&limiter, 0.1, 1.0);
+    assert_true(limiter_take(&limiter, key, 1000));
+    assert_int_equal(limiter_wait_s(&limiter, key, 1000), 10);
+    assert_int_equal(limiter_wait_s(&limiter, key, 9500), 2);
+    assert_int_equal(limiter_wait_s(&limiter, key, 10999), 1);
+    assert_false(limiter_take(&limiter, key, 10990));
+    assert_true(limiter_take(&limiter, key, 11010));
 }
 
 /* A flood of other keys does not make the table grow or fail. */
@@ -63,6 +80,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_form),
         cmocka_unit_test(test_limiter),
+        cmocka_unit_test(test_limiter_wait),
         cmocka_unit_test(test_limiter_flood),
     };
 

@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+struct audit;
+struct audit_prune;
 struct http;
 struct inits;
 struct db;
@@ -35,6 +37,8 @@ struct api {
     struct supervisor *supervisor;
     struct inits *inits;
     struct db *db;
+    struct audit *audit;
+    struct audit_prune *audit_prune;
     struct jwt *jwt;
     struct dev_waiters *dev_waiters;
     struct event_hub *events;

@@ -64,6 +64,8 @@ static int check_peer(struct http_request *request, struct error *err)
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
         return error_sys(err, errno, "asking for the peer's credentials");
+    request->who.how = AUTH_UNIX;
+    request->who.uid = peer.uid;
     bool member =
         api->admin_gid != (gid_t)-1 && (peer.gid == api->admin_gid || in_group(fd, api->admin_gid));
     if (peer.uid != 0 && peer.uid != geteuid() && !member)
@@ -142,6 +144,8 @@ static int admit_key(struct http_request *request, const struct store_key *key, 
     struct api *api = request->api;
     int64_t now_ms = now_realtime_ms();
 
+    request->who.how = AUTH_KEY;
+    snprintf(request->who.key, sizeof(request->who.key), "%s", key->id);
     if (!limiter_take(&api->keys, limiter_key(api->limiter_seed, key->id, strlen(key->id)),
                       now_monotonic_ms()))
         return error_set_code(err, EACCES, "rate_limited", "too many requests with this key");
@@ -213,6 +217,7 @@ static int check_token(struct http_request *request,
         snprintf(reason, sizeof(reason), "%.190s", err->message);
         return refuse(request, reason, err);
     }
+    request->who.how = AUTH_JWT;
     return become(request, owner, scopes, err);
 }
 
@@ -224,7 +229,7 @@ void auth_check(struct http_request *request,
 
     if (!request->route || !(request->route->flags & ROUTE_PUBLIC))
         r = request->transport == HTTP_UNIX ? check_peer(request, &err)
-                                       : check_token(request, done, &err);
+                                            : check_token(request, done, &err);
     if (r == 1)
         return;
     if (r == 0 && request->route && !(request->route->flags & ROUTE_PUBLIC))

@@ -5,12 +5,18 @@
 
 #include "api/api.h"
 #include "api/db/db.h"
+#include "api/key.h"
 #include "base/error.h"
 
 struct http_request;
 
+enum auth_how { AUTH_NONE, AUTH_UNIX, AUTH_KEY, AUTH_JWT };
+
 struct principal {
-    bool admin; /* sees and does everything */
+    enum auth_how how;     /* it is known who asks; AUTH_NONE: it is not, or need not be */
+    uid_t uid;             /* AUTH_UNIX */
+    char key[KEY_ID_SIZE]; /* AUTH_KEY: its id */
+    bool admin;            /* sees and does everything */
     unsigned int scopes;
     char owner[OWNER_MAX + 1];
     char user[DB_USER_SIZE]; /* the owner as a user of the database (store/users.h) */

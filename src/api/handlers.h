@@ -82,6 +82,10 @@ HANDLER(chat_socket);
 /* events/socket.c */
 HANDLER(event_socket);
 
+/* audit/list.c, audit/verify.c */
+HANDLER(audit_list_all);
+HANDLER(audit_verify);
+
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);
 

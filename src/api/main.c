@@ -2,10 +2,11 @@
  * open; it lives on when the supervisor does not. See api.h for how its parts hang together. */
 #include "api/api.h"
 
+#include "api/audit/audit.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
-#include "api/events/hub.h"
 #include "api/ended.h"
+#include "api/events/hub.h"
 #include "api/http.h"
 #include "api/inits.h"
 #include "api/jwt.h"
@@ -116,9 +117,14 @@ static void open_figures(struct api *api)
         log_warning("%s", err.message);
 }
 
-static void on_idle(struct api *api)
+static void on_drained(struct api *api)
 {
     sd_event_exit(api->event, EXIT_SUCCESS);
+}
+
+static void on_idle(struct api *api)
+{
+    audit_drain(api->audit, on_drained);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
@@ -189,6 +195,10 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         r = jwt_new(&api->config, &api->jwt, err);
     if (r < 0)
         return r;
+    api->audit = audit_new(api);
+    api->audit_prune = audit_prune_new(api);
+    if (!api->audit || !api->audit_prune)
+        return error_oom(err);
     answers_reset(api->db);
     open_figures(api);
     r = take_certificates(api, err);
@@ -216,7 +226,10 @@ static void finish(struct api *api)
         http_run(api->http);
     http_free(api->http);
     event_hub_free(api->events);
+    audit_end(api->audit);
     db_close(api->db);
+    audit_prune_free(api->audit_prune);
+    audit_free(api->audit);
     jwt_free(api->jwt);
     tls_context_free(&api->tls);
     sd_event_unref(api->event);

@@ -6,6 +6,7 @@
  * connection with unread bytes resets it, and the client would see the reset and not the answer. */
 #include "api/request.h"
 
+#include "api/audit/audit.h"
 #include "api/http.h"
 #include "api/owner.h"
 #include "api/utf8.h"
@@ -44,6 +45,7 @@ struct http_request *request_begin(struct api *api, struct http_listener *listen
 
 void request_end(struct http_request *request)
 {
+    audit_request(request);
     http_untrack(request->api->http, request);
     sd_event_source_disable_unref(request->hangup);
     if (request->state_free && request->state)
@@ -462,6 +464,7 @@ void http_respond(struct http_request *request, unsigned int status, struct MHD_
     request->response = response;
     request->status = status;
     request->phase = PHASE_ANSWERED;
+    audit_request(request);
     request->hangup = sd_event_source_disable_unref(request->hangup);
     http_continue(request);
 }

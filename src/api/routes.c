@@ -1,6 +1,7 @@
 /* The route table: all of the REST interface, with the fields of every query and body. */
 #include "api/route.h"
 
+#include "api/audit/audit-schema.h"
 #include "api/dev-schema.h"
 #include "api/events/event-schema.h"
 #include "api/exec-request.h"
@@ -168,6 +169,16 @@ static const struct field session_remove_query[] = {
     {"sandbox", FIELD_BOOL, offsetof(struct session_remove_query, sandbox), 0, 0, false, NULL},
 };
 
+static const struct field audit_query[] = {
+    {"since", FIELD_INT, offsetof(struct audit_list_query, since), 0, INT64_MAX, false, NULL},
+    {"before", FIELD_INT, offsetof(struct audit_list_query, before), 1, INT64_MAX, false, NULL},
+    {"limit", FIELD_INT, offsetof(struct audit_list_query, limit), 1, AUDIT_PAGE_MAX, false, NULL},
+    {"sandbox", FIELD_SANDBOX_ID, offsetof(struct audit_list_query, sandbox), 0, 0, false, NULL},
+    {"session", FIELD_STRING, offsetof(struct audit_list_query, session), 36, 36, false, NULL},
+    {"subject", FIELD_STRING, offsetof(struct audit_list_query, subject), 1, OWNER_MAX, false,
+     NULL},
+};
+
 static const char *const role_choices[] = {"user", "agent", NULL};
 
 static const struct field chat_query[] = {
@@ -229,8 +240,8 @@ const struct route routes[] = {
 
     {METHOD_POST, BOX "/exec", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(exec_fields),
      exec_run},
-    {METHOD_GET, BOX "/exec", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(socket_query),
-     NO_FIELDS, exec_socket},
+    {METHOD_GET, BOX "/exec", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(socket_query), NO_FIELDS, exec_socket},
     {METHOD_GET, BOX "/processes", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, process_list},
     {METHOD_GET, BOX "/processes/{process_id}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      process_get},
@@ -280,13 +291,17 @@ const struct route routes[] = {
     {METHOD_POST, SESSION "/messages", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
      SCHEMA(message_body), message_append},
 
-    {METHOD_GET, SESSION "/ws", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query),
-     NO_FIELDS, chat_session_socket},
-    {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query), NO_FIELDS,
-     chat_socket},
+    {METHOD_GET, SESSION "/ws", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(chat_query), NO_FIELDS, chat_session_socket},
+    {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(chat_query), NO_FIELDS, chat_socket},
 
     {METHOD_GET, "/v1/events", SCOPE_READ, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(event_query),
      NO_FIELDS, event_socket},
+
+    {METHOD_GET, "/v1/audit", SCOPE_ADMIN, BODY_NONE, 0, SCHEMA(audit_query), NO_FIELDS,
+     audit_list_all},
+    {METHOD_GET, "/v1/audit/verify", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, audit_verify},
 
     {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
     {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},

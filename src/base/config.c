@@ -118,6 +118,7 @@ static const struct key keys[] = {
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},
     {"ids", "count", KEY_INT, AT(ids_count), "4096", 1, 32768, 0, NULL},
+    {"audit", "keep_days", KEY_INT, AT(audit_keep_days), "90", 0, 36500, CONFIG_FOR_API, NULL},
     {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0, BOTH | CONFIG_FOR_RESOLVER,
      log_levels},
 };

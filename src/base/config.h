@@ -67,6 +67,8 @@ struct config {
     char *egress_bundles;     /* file of named rules; "" = the installed one */
     /* [ids] */
     int64_t ids_base, ids_count;
+    /* [audit] */
+    int64_t audit_keep_days; /* 0: for ever */
     /* [log] */
     char *log_level; /* error warning notice info debug */
 };

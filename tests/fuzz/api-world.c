@@ -3,6 +3,7 @@
  * hangs up, the init goes away, and whatever still waits for either is answered and freed. */
 #include "api-world.h"
 
+#include "api/audit/audit.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/events/hub.h"
@@ -82,7 +83,7 @@ void api_world_open(void)
     file = memfd_sealed("file", file_text, sizeof(file_text) - 1, &err);
     if (!api.dev_waiters || !api.inits || !api.events || file < 0 ||
         db_open(api.event, api.config.database_url, 1, &api.db, &err) < 0 ||
-        jwt_new(&api.config, &api.jwt, &err) < 0 || http_new(&api, &err) < 0 ||
+        !(api.audit = audit_new(&api)) || jwt_new(&api.config, &api.jwt, &err) < 0 || http_new(&api, &err) < 0 ||
         http_listen(api.http, listener.fd = listen_here(), true, &err) < 0 ||
         supervisor_open(&api, fds[1], &listener, 1, &err) < 0)
         fuzz_give_up(err.message);

@@ -75,6 +75,11 @@ HANDLER(session_deduplicate_all);
 HANDLER(message_list_all);
 HANDLER(message_append);
 
+/* thumbnails.c */
+HANDLER(thumbnail_upload);
+HANDLER(thumbnail_get);
+HANDLER(thumbnail_remove);
+
 /* chat/member.c */
 HANDLER(chat_session_socket);
 HANDLER(chat_socket);

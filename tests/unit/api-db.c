@@ -7,6 +7,7 @@
 #include "api/store/audit.h"
 #include "api/store/keys.h"
 #include "api/store/sessions.h"
+#include "api/store/thumbnails.h"
 #include "api/store/users.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -284,6 +285,37 @@ static void test_sessions(void **state)
     OK(1, session_find(fixture.db, &alice, id, DONE), "");
 }
 
+static void test_thumbnails(void **state)
+{
+    const struct who alice = {DB_USER, fixture.alice}, bob = {DB_USER, fixture.bob};
+    const struct who service = {DB_SERVICE, NULL};
+    struct db *db = fixture.db;
+    char id[DB_USER_SIZE], insert[160];
+
+    (void)state;
+    make_session(fixture.alice, "one", T0, id);
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &bob, id, "e0", "AAAA", "/url", T0, DONE));
+    assert_string_equal(end.text, "--\n--\n--\n");
+    OK(2, thumbnail_find(db, &service, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &alice, id, "e1", "AAAA", "/url", T0, DONE));
+    WAIT(4, thumbnail_put(db, &alice, id, "e2", "BBBB", "/url", T0, DONE));
+    assert_non_null(strstr(end.text, "|/url|"));
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\ne2|BBBB\n");
+    OK(2, thumbnail_find(db, &bob, id, DONE), "--\n");
+    OK(3, thumbnail_delete(db, &bob, id, "/url", T0, DONE), "--\n--\n");
+    snprintf(insert, sizeof(insert), "INSERT INTO thumbnails VALUES ('%s', 'e', 'x')", id);
+    WAIT(0, run(DB_USER, fixture.bob, insert));
+    assert_string_equal(end.code, "forbidden");
+    OK(1, run(DB_USER, fixture.bob, "SELECT * FROM thumbnails"), "");
+    OK(2, thumbnail_find(db, &service, id, DONE), "1\n--\ne2|BBBB\n");
+    WAIT(3, thumbnail_delete(db, &alice, id, "/url", T0, DONE));
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &alice, id, "e3", "CCCC", "/url", T0, DONE));
+    WAIT(1, session_delete(db, &alice, id, DONE));
+    OK(1, run(DB_SERVICE, NULL, "SELECT etag FROM thumbnails"), "");
+}
+
 static void test_unknown_user(void **state)
 {
     char id[DB_USER_SIZE], user[DB_USER_SIZE];
@@ -492,6 +524,7 @@ int main(void)
         ON_DATABASE(test_audit),
         ON_DATABASE(test_audit_prune),
         ON_DATABASE(test_sessions),
+        ON_DATABASE(test_thumbnails),
         ON_DATABASE(test_unknown_user),
         ON_DATABASE(test_duplicates),
         ON_DATABASE(test_messages),

@@ -115,11 +115,11 @@ static int add_functions(struct sqlite *db, struct error *err)
 }
 
 /* What a user's statement names itself, and not through one of our views or triggers, must be one
- * of the two views. */
+ * of the views. */
 static int authorize(void *userdata, int action, const char *first, const char *second,
                      const char *database, const char *through)
 {
-    static const char *const views[] = {"sessions", "chat_messages"};
+    static const char *const views[] = {"sessions", "chat_messages", "thumbnails"};
 
     (void)second;
     (void)database;

@@ -25,6 +25,7 @@ struct event_hub;
 struct init_listener;
 struct room;
 struct question;
+struct webhooks;
 
 #define OWNER_MAX 128u
 
@@ -39,6 +40,7 @@ struct api {
     struct db *db;
     struct audit *audit;
     struct audit_prune *audit_prune;
+    struct webhooks *webhooks;
     struct jwt *jwt;
     struct dev_waiters *dev_waiters;
     struct event_hub *events;

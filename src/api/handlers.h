@@ -91,6 +91,15 @@ HANDLER(event_socket);
 HANDLER(audit_list_all);
 HANDLER(audit_verify);
 
+/* webhooks/rest.c */
+HANDLER(webhook_create);
+HANDLER(webhook_list_all);
+HANDLER(webhook_get);
+HANDLER(webhook_patch_one);
+HANDLER(webhook_remove);
+HANDLER(webhook_failures);
+HANDLER(webhook_redeliver);
+
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);
 

@@ -12,6 +12,7 @@
 #include "api/jwt.h"
 #include "api/store/answers.h"
 #include "api/supervisor.h"
+#include "api/webhooks/webhooks.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/figures.h"
@@ -197,7 +198,8 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
         return r;
     api->audit = audit_new(api);
     api->audit_prune = audit_prune_new(api);
-    if (!api->audit || !api->audit_prune)
+    api->webhooks = webhooks_new(api);
+    if (!api->audit || !api->audit_prune || !api->webhooks)
         return error_oom(err);
     answers_reset(api->db);
     open_figures(api);
@@ -230,6 +232,7 @@ static void finish(struct api *api)
     db_close(api->db);
     audit_prune_free(api->audit_prune);
     audit_free(api->audit);
+    webhooks_free(api->webhooks);
     jwt_free(api->jwt);
     tls_context_free(&api->tls);
     sd_event_unref(api->event);

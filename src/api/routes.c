@@ -11,6 +11,8 @@
 #include "api/sandbox-schema.h"
 #include "api/session-schema.h"
 #include "api/template-schema.h"
+#include "api/webhooks/webhook-schema.h"
+#include "api/webhooks/webhooks.h"
 #include "base/cleanup.h"
 #include "base/preview-token.h"
 #include "base/spec.h"
@@ -179,6 +181,28 @@ static const struct field audit_query[] = {
      NULL},
 };
 
+#define WEBHOOK_FIELDS(url_needed)                                                                 \
+    {"url", FIELD_STRING, offsetof(struct webhook_body, url), 8, 2048, url_needed, NULL},          \
+        {"secret", FIELD_STRING, offsetof(struct webhook_body, secret), 16, WEBHOOK_SECRET_MAX,    \
+         false,    NULL},                                                                          \
+        {"events", FIELD_STRING_ARRAY, offsetof(struct webhook_body, events), 0, 16, false, NULL}, \
+        {"active", FIELD_BOOL, offsetof(struct webhook_body, active), 0, 0, false, NULL},
+
+static const struct field webhook_body[] = {WEBHOOK_FIELDS(true)};
+static const struct field webhook_patch_body[] = {WEBHOOK_FIELDS(false)};
+
+static const struct field webhook_failures_query[] = {
+    {"before", FIELD_INT, offsetof(struct webhook_failures_query, before), 1, INT64_MAX, false,
+     NULL},
+    {"limit", FIELD_INT, offsetof(struct webhook_failures_query, limit), 1, WEBHOOK_FAILURES_MAX,
+     false, NULL},
+};
+
+static const struct field webhook_redeliver_body[] = {
+    {"delivery", FIELD_INT, offsetof(struct webhook_redeliver_body, delivery), 1, INT64_MAX, false,
+     NULL},
+};
+
 static const char *const role_choices[] = {"user", "agent", NULL};
 
 static const struct field chat_query[] = {
@@ -215,6 +239,7 @@ static const struct field message_body[] = {
     }
 #define BOX     "/v1/sandboxes/{id}"
 #define SESSION "/v1/sessions/{session_id}"
+#define WEBHOOK "/v1/webhooks/{webhook_id}"
 
 const struct route routes[] = {
     {METHOD_GET, "/healthz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
@@ -304,6 +329,18 @@ const struct route routes[] = {
 
     {METHOD_GET, "/v1/events", SCOPE_READ, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(event_query),
      NO_FIELDS, event_socket},
+
+    {METHOD_GET, "/v1/webhooks", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_list_all},
+    {METHOD_POST, "/v1/webhooks", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(webhook_body),
+     webhook_create},
+    {METHOD_GET, WEBHOOK, SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_get},
+    {METHOD_PATCH, WEBHOOK, SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(webhook_patch_body),
+     webhook_patch_one},
+    {METHOD_DELETE, WEBHOOK, SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_remove},
+    {METHOD_GET, WEBHOOK "/failures", SCOPE_READ, BODY_NONE, 0, SCHEMA(webhook_failures_query),
+     NO_FIELDS, webhook_failures},
+    {METHOD_POST, WEBHOOK "/redeliver", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
+     SCHEMA(webhook_redeliver_body), webhook_redeliver},
 
     {METHOD_GET, "/v1/audit", SCOPE_ADMIN, BODY_NONE, 0, SCHEMA(audit_query), NO_FIELDS,
      audit_list_all},

@@ -229,6 +229,11 @@ static enum verdict check_resolver_user(const struct config *config, char *ret_d
     return check_user(config->egress_user, ret_detail, size);
 }
 
+static enum verdict check_hook_user(const struct config *config, char *ret_detail, size_t size)
+{
+    return check_user(config->webhooks_user, ret_detail, size);
+}
+
 static enum verdict check_bundles(const struct config *config, char *ret_detail, size_t size)
 {
     struct error err = ERROR_NONE;
@@ -283,6 +288,7 @@ static const struct check checks[] = {
     {"API user", check_api_user, "useradd --system auracode"},
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
     {"resolver user", check_resolver_user, "useradd --system auracode-resolver"},
+    {"webhook user", check_hook_user, "useradd --system auracode-hook"},
     {"egress bundles", check_bundles, "mend the file, or set [egress] bundles"},
     {"policy", check_policy, "mend the file, or set [sandbox] policies"},
     {"disk limits", check_disk,

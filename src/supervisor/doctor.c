@@ -116,7 +116,7 @@ static void check_supervisor(struct supervisor *supervisor, struct finding *find
 /* "" when the process sees nothing of the host's file system but its own folders. */
 static void describe_root(pid_t pid, char *ret_text, size_t size)
 {
-    static const char *const host_folders[] = {"usr", "etc", "bin", "home", "root", "var/lib/dpkg"};
+    static const char *const host_folders[] = {"usr/bin", "etc/passwd", "bin", "home", "root", "var/lib/dpkg"};
     char path[48];
     struct statvfs info;
 

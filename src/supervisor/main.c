@@ -433,6 +433,7 @@ int main(int argc, char **argv)
                                     .listen_fd = -1,
                                     .figures_fd = -1,
                                     .certificates_fd = -1,
+                                    .webhook_fds = {-1, -1},
                                     .preview_key_fd = -1};
 
     log_open("auracoded", LOG_INFO);

@@ -532,7 +532,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 }
 
 #define BOTH          (ROLE_API | ROLE_PROXY)
-#define ALL           (BOTH | ROLE_RESOLVER)
+#define ALL           (BOTH | ROLE_RESOLVER | ROLE_HOOK)
 #define LINKED        (IN(CREATING) | IN(RUNNING))
 #define FIELDS(table) table, ELEMENTS(table)
 
@@ -561,6 +561,7 @@ const struct server_op operations[] = {
     {"policy.get", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_policy_get},
     {"policy.check", ROLE_API, STATE_READY, FIELDS(text_fields), 0, op_policy_check},
     {"tls.get", BOTH, STATE_READY, NULL, 0, 0, op_tls_get},
+    {"webhook.channel", ROLE_API, STATE_READY, NULL, 0, 0, op_webhook_channel},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

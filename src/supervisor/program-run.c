@@ -125,7 +125,7 @@ static int enter_jail(const struct program *program, char *ret_path, size_t size
     cleanup_free char *sockets = socket_dir(program);
     bool connects =
         program->role == ROLE_API && str_starts(supervisor->config.database_url, "postgres");
-    struct jail jail = {libexec, run, data, sockets, connects && !sockets};
+    struct jail jail = {libexec, run, data, sockets, (connects && !sockets) || program->role == ROLE_HOOK};
 
     if (!libexec || !run)
         return error_sys(err, errno, "finding `%s` and `%s`", supervisor->libexec_dir,

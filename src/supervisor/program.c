@@ -139,10 +139,12 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "socketpair");
     program_pass(&passed, pair[1], "control");
     program_pass(&passed, config, "config");
-    if (program->role != ROLE_RESOLVER)
+    if (program->role & (ROLE_API | ROLE_PROXY)) {
         program_pass(&passed, program->supervisor->certificates_fd, "certificates");
-    if (program->role != ROLE_RESOLVER)
         program_pass(&passed, program->supervisor->preview_key_fd, "preview-key");
+    }
+    if (program->role == ROLE_HOOK)
+        program_pass(&passed, program->supervisor->webhook_fds[1], "webhooks");
     cleanup_close int figures = figures_for(program);
     program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)
@@ -267,6 +269,7 @@ int programs_start(struct supervisor *supervisor, struct error *err)
          .audience = CONFIG_FOR_PROXY,
          .listener_names = {"proxy", "proxy-tls"}},
         {.name = "auracode-resolver", .role = ROLE_RESOLVER, .audience = CONFIG_FOR_RESOLVER},
+        {.name = "auracode-hook", .role = ROLE_HOOK, .audience = CONFIG_FOR_HOOK},
     };
     cleanup_json json_t *file = NULL;
 
@@ -282,6 +285,10 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         r = find_user(&programs[1], supervisor->config.proxy_user, err);
     if (r == 0)
         r = find_user(&programs[2], supervisor->config.egress_user, err);
+    if (r == 0)
+        r = find_user(&programs[3], supervisor->config.webhooks_user, err);
+    if (r == 0 && ipc_pair(supervisor->webhook_fds) < 0)
+        r = error_sys(err, errno, "socketpair");
     if (r == 0)
         r = prepare_api_folder(&programs[0], err);
     if (r == 0)
@@ -315,8 +322,20 @@ bool programs_alive(const struct supervisor *supervisor)
     return false;
 }
 
+int op_webhook_channel(struct request *request, void *params, struct error *err)
+{
+    const struct supervisor *supervisor = request->conn->userdata;
+
+    (void)params;
+    (void)err;
+    request_reply(request, NULL, &supervisor->webhook_fds[0], 1);
+    return 0;
+}
+
 void programs_free(struct supervisor *supervisor)
 {
+    close_and_forget(&supervisor->webhook_fds[0]);
+    close_and_forget(&supervisor->webhook_fds[1]);
     close_and_forget(&supervisor->figures_fd);
     for (int i = 0; supervisor->programs && i < PROGRAMS; i++) {
         struct program *program = &supervisor->programs[i];

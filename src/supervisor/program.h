@@ -1,15 +1,15 @@
-/* auracode-api, auracode-proxy and auracode-resolver: started as their own users without capabilities, watched,
- * started again when they end. Their listening sockets are made here and kept here, so a restart
- * refuses no connection. Programs that outlived a supervisor are recognised by RUN/programs.json
- * (pid and start time) and kept; if their executable or their configuration has changed, until they
- * have handed over to a successor. */
+/* auracode-api, auracode-proxy, auracode-resolver and auracode-hook: started as their own users
+ * without capabilities, watched, started again when they end. Their listening sockets are made here
+ * and kept here, so a restart refuses no connection. Programs that outlived a supervisor are
+ * recognised by RUN/programs.json (pid and start time) and kept; if their executable or their
+ * configuration has changed, until they have handed over to a successor. */
 #pragma once
 
 #include "supervisor/supervisor.h"
 
 #include "base/ipc.h"
 
-#define PROGRAMS 3
+#define PROGRAMS 4
 
 /* Makes the listening sockets, starts or keeps the programs. */
 int programs_start(struct supervisor *supervisor, struct error *err);
@@ -37,5 +37,9 @@ unsigned int program_role_of_uid(const struct supervisor *supervisor, uid_t uid)
 /* For reports: 0 <= i < PROGRAMS; 0 when it does not run. */
 pid_t program_pid(const struct supervisor *supervisor, int i);
 const char *program_name(const struct supervisor *supervisor, int i);
+
+/* webhook.channel, of operations.c: the API's end of what auracode-hook has the other end of. */
+struct request;
+int op_webhook_channel(struct request *request, void *params, struct error *err);
 
 void programs_free(struct supervisor *supervisor);

@@ -185,7 +185,9 @@ static int set_up(struct sqlite *db, struct error *err)
     int r = execute(db,
                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                     "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;"
-                    "PRAGMA trusted_schema = OFF;",
+                    "PRAGMA trusted_schema = OFF;"
+                    /* the confined program has no folder for temporary files */
+                    "PRAGMA temp_store = MEMORY;",
                     err);
     if (r == 0)
         r = add_functions(db, err);

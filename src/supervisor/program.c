@@ -76,6 +76,7 @@ static int on_program_exit(sd_event_source *source, int fd, uint32_t revents, vo
     waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
     program->exit_source = sd_event_source_disable_unref(program->exit_source);
     program->outdated_source = sd_event_source_disable_unref(program->outdated_source);
+    program->outdated = false; /* the next one is of today */
     close_and_forget(&program->pidfd);
     if (program->supervisor->stopping)
         supervisor_check_stopped(program->supervisor);

@@ -54,9 +54,9 @@ static int target_of(const struct audit_list_query *list, char *target, size_t s
 
     target[0] = '\0';
     if (list->sandbox && list->session)
-        return error_set_field(err, "session", "give either `sandbox` or `session`");
+        return error_set_field(err, "?session", "give either `sandbox` or `session`");
     if (list->session && uuid_parse(list->session, session) < 0)
-        return error_set_field(err, "session", "expected a session id (a UUID)");
+        return error_set_field(err, "?session", "expected a session id (a UUID)");
     if (list->sandbox)
         snprintf(target, size, "sandboxes/%s", list->sandbox);
     if (list->session)
@@ -74,7 +74,7 @@ HANDLER(audit_list_all)
     (void)body;
     int r = target_of(list, target, sizeof(target), err);
     if (r == 0 && list->since && list->before)
-        r = error_set_field(err, "before", "give either `since` or `before`");
+        r = error_set_field(err, "?before", "give either `since` or `before`");
     if (!*target)
         search.target = NULL;
     if (r == 0)

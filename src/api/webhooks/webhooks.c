@@ -313,7 +313,8 @@ static void claim(struct webhooks *webhooks)
     int64_t now = now_realtime_ms(), room = free_flights(webhooks, now);
 
     wake_in(webhooks, REREAD_MS);
-    if (!webhooks->hooks || webhooks->claiming || room == 0 || !webhook_link_ready(webhooks->link))
+    /* the channel is taken early: with nobody at this end it ends with the supervisor */
+    if (!webhook_link_ready(webhooks->link) || !webhooks->hooks || webhooks->claiming || room == 0)
         return;
     webhooks->claiming = true;
     deliveries_claim(webhooks->api->db, now, now + LEASE_MS,

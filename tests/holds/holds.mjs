@@ -293,4 +293,30 @@ export const holds = [
         edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
         test: ['egress', '^a network that is not public'],
     },
+    {
+        name: 'a changed record of the audit trail is found',
+        edits: [['src/api/audit/verify.c', '!str_equal(hash, row->hash)', 'false']],
+        test: ['audit', 'a change, a gap, a swap and a cut'],
+    },
+    {
+        name: 'a record that is gone from the audit trail is found',
+        edits: [['src/api/audit/verify.c', 'if (row->seq != verify->at.seq + 1) {', 'if (false) {'],
+            ['src/api/audit/verify.c', 'if (verify->at.seq < verify->goal)', 'if (false)']],
+        test: ['audit', 'a change, a gap, a swap and a cut'],
+    },
+    {
+        name: 'the audit trail is for administrators',
+        edits: [['src/api/routes.c', '"/v1/audit", SCOPE_ADMIN', '"/v1/audit", SCOPE_READ']],
+        test: ['audit', 'only admins read it'],
+    },
+    {
+        name: 'requests that are refused leave a record',
+        edits: [['src/api/request.c', 'status;\n    request->phase = PHASE_ANSWERED;\n    audit_request(request);', 'status;\n    request->phase = PHASE_ANSWERED;\n    request->audited = status >= 400;\n    audit_request(request);']],
+        test: ['audit', 'every route that changes something'],
+    },
+    {
+        name: 'a thumbnail is a PNG',
+        edits: [['src/api/thumbnails.c', 'if (!ok)', 'if (false)']],
+        test: ['sessions', 'a session has a thumbnail'],
+    },
 ];

@@ -319,4 +319,29 @@ export const holds = [
         edits: [['src/api/thumbnails.c', 'if (!ok)', 'if (false)']],
         test: ['sessions', 'a session has a thumbnail'],
     },
+    {
+        name: 'webhooks lead to public addresses: names are looked at',
+        edits: [['src/hook/job.c', 'transfer->rules->allow_private || address_is_public(address)', 'true']],
+        test: ['webhooks', 'by default nothing that is not public'],
+    },
+    {
+        name: 'webhooks follow no redirect',
+        edits: [['src/hook/job.c', 'CURLOPT_FOLLOWLOCATION, 0L', 'CURLOPT_FOLLOWLOCATION, 1L']],
+        test: ['webhooks', 'what fails for too long is dead'],
+    },
+    {
+        name: 'events go to webhooks of their owner',
+        edits: [['src/api/webhooks/webhooks.c', 'if (!hook->row.everything &&', 'if (false &&']],
+        test: ['webhooks', 'events arrive with a signature'],
+    },
+    {
+        name: 'a webhook is its owner\'s',
+        edits: [['src/api/store/webhooks.c', '(CAST($2 AS bigint) = 1 OR owner = $3)"', '(CAST($2 AS bigint) = 1 OR CAST($3 AS text) <> \'\')"']],
+        test: ['webhooks', 'a webhook is made, read'],
+    },
+    {
+        name: 'the sender of webhooks has a filter and no capability',
+        edits: [['src/hook/main.c', 'r = hook_confine(err);', 'r = 0;']],
+        test: ['webhooks', 'the sender is confined'],
+    },
 ];

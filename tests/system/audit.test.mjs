@@ -99,6 +99,8 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             daemon = await Instance.start({ ...(database.url && { database: { url: database.url, pool: 4 } }), auth: { jwt_secret: JWT_SECRET } });
             [admin, reader] = [await key('root', 'admin'), await key('reader', 'read')];
             alice = jwt('alice');
+            for (let i = 0; i < 30; i++) await daemon.api('DELETE', `/v1/sandboxes/${NOBODY}`);
+            await last();
         });
         after(async () => {
             await daemon?.stop();

@@ -14,6 +14,8 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+struct audit;
+struct audit_prune;
 struct http;
 struct inits;
 struct db;
@@ -25,6 +27,7 @@ struct event_hub;
 struct init_listener;
 struct room;
 struct question;
+struct webhooks;
 
 #define OWNER_MAX 128u
 
@@ -37,6 +40,9 @@ struct api {
     struct supervisor *supervisor;
     struct inits *inits;
     struct db *db;
+    struct audit *audit;
+    struct audit_prune *audit_prune;
+    struct webhooks *webhooks;
     struct jwt *jwt;
     struct accounts *accounts; /* account/accounts.h */
     struct dev_waiters *dev_waiters;

@@ -47,10 +47,8 @@ static int connection_fd(struct http_request *request)
 const char *auth_kind_name(enum auth_kind kind)
 {
     static const char *const names[] = {
-        [AUTH_PEER] = "peer",
-        [AUTH_API_KEY] = "api_key",
-        [AUTH_JWT] = "jwt",
-        [AUTH_ACCOUNT] = "account",
+        [AUTH_NONE] = "none", [AUTH_PEER] = "peer",       [AUTH_API_KEY] = "api_key",
+        [AUTH_JWT] = "jwt",   [AUTH_ACCOUNT] = "account",
     };
 
     return names[kind];
@@ -80,6 +78,8 @@ static int check_peer(struct http_request *request, struct error *err)
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
         return error_sys(err, errno, "asking for the peer's credentials");
+    request->who.kind = AUTH_PEER;
+    request->who.uid = peer.uid;
     bool member =
         api->admin_gid != (gid_t)-1 && (peer.gid == api->admin_gid || in_group(fd, api->admin_gid));
     if (peer.uid != 0 && peer.uid != geteuid() && !member)
@@ -159,6 +159,8 @@ static int admit_key(struct http_request *request, const struct store_key *key, 
     struct api *api = request->api;
     int64_t now_ms = now_realtime_ms();
 
+    request->who.kind = AUTH_API_KEY;
+    snprintf(request->who.credential, sizeof(request->who.credential), "%s", key->id);
     if (!limiter_take(&api->keys, limiter_key(api->limiter_seed, key->id, strlen(key->id)),
                       now_monotonic_ms()))
         return error_set_code(err, EACCES, "rate_limited", "too many requests with this key");

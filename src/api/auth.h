@@ -5,14 +5,16 @@
 
 #include "api/api.h"
 #include "api/db/db.h"
+#include "api/key.h"
 #include "base/error.h"
 
 struct http_request;
 
-enum auth_kind { AUTH_PEER, AUTH_API_KEY, AUTH_JWT, AUTH_ACCOUNT };
+enum auth_kind { AUTH_NONE, AUTH_PEER, AUTH_API_KEY, AUTH_JWT, AUTH_ACCOUNT };
 
 struct principal {
-    enum auth_kind kind;
+    enum auth_kind kind;           /* AUTH_NONE: it is not known who asks, or need not be */
+    uid_t uid;                     /* AUTH_PEER */
     char credential[DB_USER_SIZE]; /* id of the API key or account; what it has open ends with it */
     bool admin;                    /* sees and does everything */
     unsigned int scopes;

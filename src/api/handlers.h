@@ -83,6 +83,11 @@ HANDLER(session_deduplicate_all);
 HANDLER(message_list_all);
 HANDLER(message_append);
 
+/* thumbnails.c */
+HANDLER(thumbnail_upload);
+HANDLER(thumbnail_get);
+HANDLER(thumbnail_remove);
+
 /* chat/member.c */
 HANDLER(chat_session_socket);
 HANDLER(chat_socket);
@@ -91,6 +96,19 @@ HANDLER(chat_socket);
 HANDLER(event_socket);
 HANDLER(browser_error_list);
 HANDLER(browser_error_clear);
+
+/* audit/list.c, audit/verify.c */
+HANDLER(audit_list_all);
+HANDLER(audit_verify);
+
+/* webhooks/rest.c */
+HANDLER(webhook_create);
+HANDLER(webhook_list_all);
+HANDLER(webhook_get);
+HANDLER(webhook_patch_one);
+HANDLER(webhook_remove);
+HANDLER(webhook_failures);
+HANDLER(webhook_redeliver);
 
 /* Whom the caller is to the database. */
 struct who request_who(const struct http_request *request);

@@ -3,6 +3,7 @@
 #include "api/api.h"
 
 #include "api/account/accounts.h"
+#include "api/audit/audit.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/ended.h"
@@ -12,6 +13,7 @@
 #include "api/jwt.h"
 #include "api/store/answers.h"
 #include "api/supervisor.h"
+#include "api/webhooks/webhooks.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/figures.h"
@@ -132,9 +134,14 @@ static void open_figures(struct api *api)
         log_warning("%s", err.message);
 }
 
-static void on_idle(struct api *api)
+static void on_drained(struct api *api)
 {
     sd_event_exit(api->event, EXIT_SUCCESS);
+}
+
+static void on_idle(struct api *api)
+{
+    audit_drain(api->audit, on_drained);
 }
 
 static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata)
@@ -206,6 +213,11 @@ static int start(struct api *api, struct listener_fd *listeners, struct error *e
     if (r < 0)
         return r;
     take_keys(api);
+    api->audit = audit_new(api);
+    api->audit_prune = audit_prune_new(api);
+    api->webhooks = webhooks_new(api);
+    if (!api->audit || !api->audit_prune || !api->webhooks)
+        return error_oom(err);
     answers_reset(api->db);
     open_figures(api);
     r = take_certificates(api, err);
@@ -238,7 +250,11 @@ static void finish(struct api *api)
         http_run(api->http);
     http_free(api->http);
     event_hub_free(api->events);
+    audit_end(api->audit);
     db_close(api->db);
+    audit_prune_free(api->audit_prune);
+    audit_free(api->audit);
+    webhooks_free(api->webhooks);
     jwt_free(api->jwt);
     tls_context_free(&api->tls);
     sd_event_unref(api->event);

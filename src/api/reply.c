@@ -47,6 +47,7 @@ void http_fail(struct http_request *request, const struct error *err)
 {
     unsigned int status = status_of_error(err);
 
+    snprintf(request->error_code, sizeof(request->error_code), "%s", err->code);
     if (status == 503)
         http_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     if (status == 500)

@@ -6,6 +6,7 @@
  * connection with unread bytes resets it, and the client would see the reset and not the answer. */
 #include "api/request.h"
 
+#include "api/audit/audit.h"
 #include "api/http.h"
 #include "api/owner.h"
 #include "api/utf8.h"
@@ -62,6 +63,7 @@ static void wipe_body(struct http_request *request)
 
 void request_end(struct http_request *request)
 {
+    audit_request(request);
     if (is_secret(request))
         wipe_body(request);
     http_untrack(request->api->http, request);
@@ -493,6 +495,7 @@ void http_respond(struct http_request *request, unsigned int status, struct MHD_
     request->response = response;
     request->status = status;
     request->phase = PHASE_ANSWERED;
+    audit_request(request);
     request->hangup = sd_event_source_disable_unref(request->hangup);
     http_continue(request);
 }

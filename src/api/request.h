@@ -61,6 +61,8 @@ struct http_request {
 
     struct MHD_Response *response;
     unsigned int status;
+    char error_code[sizeof(((struct error *)0)->code)]; /* of the answer, or "" */
+    bool audited;                                       /* has left its record */
     struct http_header headers[REQUEST_HEADERS];
     size_t n_headers;
 

@@ -23,6 +23,14 @@ enum method method_parse(const char *text)
     return METHOD_NONE;
 }
 
+const char *method_name(enum method method)
+{
+    for (size_t i = 0; i < ELEMENTS(methods); i++)
+        if (methods[i].method == method)
+            return methods[i].name;
+    return "";
+}
+
 void method_list(unsigned int allowed, char *text, size_t size)
 {
     size_t used = 0;
@@ -73,4 +81,9 @@ void route_match(const struct route *table, size_t n_table, enum method method,
 bool route_has_sandbox(const struct route *route)
 {
     return strstr(route->pattern, "/{id}") != NULL;
+}
+
+bool route_is_audited(const struct route *route)
+{
+    return route->method != METHOD_GET || (route->flags & ROUTE_AUDITED);
 }

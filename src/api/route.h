@@ -27,6 +27,7 @@ enum route_flags {
     ROUTE_WEBSOCKET = 1u << 1, /* answers with an upgrade only */
     ROUTE_LABELS = 1u << 2,    /* takes `label` several times */
     ROUTE_SECRET = 1u << 3,    /* the body holds a password: small, wiped, and never quoted */
+    ROUTE_AUDITED = 1u << 4,   /* a GET that leads to changes: see route_is_audited */
 };
 
 struct schema {
@@ -70,8 +71,13 @@ void route_match(const struct route *table, size_t n_table, enum method method,
 /* METHOD_NONE when it is not known; HEAD gives METHOD_GET. */
 enum method method_parse(const char *text);
 
+const char *method_name(enum method method);
+
 /* "GET, HEAD, PUT" into a buffer. */
 void method_list(unsigned int allowed, char *text, size_t size);
 
 /* True when the pattern's first capture is `{id}`. */
 bool route_has_sandbox(const struct route *route);
+
+/* Whether its requests leave records in the audit trail: every method but GET does. */
+bool route_is_audited(const struct route *route);

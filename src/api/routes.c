@@ -3,6 +3,7 @@
 
 #include "api/account-schema.h"
 #include "api/account/password.h"
+#include "api/audit/audit-schema.h"
 #include "api/dev-schema.h"
 #include "api/events/event-schema.h"
 #include "api/exec-request.h"
@@ -13,6 +14,8 @@
 #include "api/session-schema.h"
 #include "api/store/accounts.h"
 #include "api/template-schema.h"
+#include "api/webhooks/webhook-schema.h"
+#include "api/webhooks/webhooks.h"
 #include "base/cleanup.h"
 #include "base/preview-token.h"
 #include "base/spec.h"
@@ -193,6 +196,38 @@ static const struct field session_remove_query[] = {
     {"sandbox", FIELD_BOOL, offsetof(struct session_remove_query, sandbox), 0, 0, false, NULL},
 };
 
+static const struct field audit_query[] = {
+    {"since", FIELD_INT, offsetof(struct audit_list_query, since), 0, INT64_MAX, false, NULL},
+    {"before", FIELD_INT, offsetof(struct audit_list_query, before), 1, INT64_MAX, false, NULL},
+    {"limit", FIELD_INT, offsetof(struct audit_list_query, limit), 1, AUDIT_PAGE_MAX, false, NULL},
+    {"sandbox", FIELD_SANDBOX_ID, offsetof(struct audit_list_query, sandbox), 0, 0, false, NULL},
+    {"session", FIELD_STRING, offsetof(struct audit_list_query, session), 36, 36, false, NULL},
+    {"subject", FIELD_STRING, offsetof(struct audit_list_query, subject), 1, OWNER_MAX, false,
+     NULL},
+};
+
+#define WEBHOOK_FIELDS(url_needed)                                                                 \
+    {"url", FIELD_STRING, offsetof(struct webhook_body, url), 8, 2048, url_needed, NULL},          \
+        {"secret", FIELD_STRING, offsetof(struct webhook_body, secret), 16, WEBHOOK_SECRET_MAX,    \
+         false,    NULL},                                                                          \
+        {"events", FIELD_STRING_ARRAY, offsetof(struct webhook_body, events), 0, 16, false, NULL}, \
+        {"active", FIELD_BOOL, offsetof(struct webhook_body, active), 0, 0, false, NULL},
+
+static const struct field webhook_body[] = {WEBHOOK_FIELDS(true)};
+static const struct field webhook_patch_body[] = {WEBHOOK_FIELDS(false)};
+
+static const struct field webhook_failures_query[] = {
+    {"before", FIELD_INT, offsetof(struct webhook_failures_query, before), 1, INT64_MAX, false,
+     NULL},
+    {"limit", FIELD_INT, offsetof(struct webhook_failures_query, limit), 1, WEBHOOK_FAILURES_MAX,
+     false, NULL},
+};
+
+static const struct field webhook_redeliver_body[] = {
+    {"delivery", FIELD_INT, offsetof(struct webhook_redeliver_body, delivery), 1, INT64_MAX, false,
+     NULL},
+};
+
 static const char *const role_choices[] = {"user", "agent", NULL};
 
 static const struct field chat_query[] = {
@@ -233,6 +268,7 @@ static const struct field message_body[] = {
     }
 #define BOX     "/v1/sandboxes/{id}"
 #define SESSION "/v1/sessions/{session_id}"
+#define WEBHOOK "/v1/webhooks/{webhook_id}"
 
 const struct route routes[] = {
     {METHOD_GET, "/healthz", SCOPE_READ, BODY_NONE, ROUTE_PUBLIC, NO_FIELDS, NO_FIELDS,
@@ -258,8 +294,8 @@ const struct route routes[] = {
 
     {METHOD_POST, BOX "/exec", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(exec_fields),
      exec_run},
-    {METHOD_GET, BOX "/exec", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(socket_query),
-     NO_FIELDS, exec_socket},
+    {METHOD_GET, BOX "/exec", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(socket_query), NO_FIELDS, exec_socket},
     {METHOD_GET, BOX "/processes", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, process_list},
     {METHOD_GET, BOX "/processes/{process_id}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
      process_get},
@@ -308,18 +344,40 @@ const struct route routes[] = {
      session_patch},
     {METHOD_DELETE, SESSION, SCOPE_SANDBOXES, BODY_NONE, 0, SCHEMA(session_remove_query), NO_FIELDS,
      session_remove},
+    {METHOD_GET, SESSION "/thumbnail", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     thumbnail_get},
+    {METHOD_PUT, SESSION "/thumbnail", SCOPE_SANDBOXES, BODY_STREAM, 0, NO_FIELDS, NO_FIELDS,
+     thumbnail_upload},
+    {METHOD_DELETE, SESSION "/thumbnail", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     thumbnail_remove},
     {METHOD_GET, SESSION "/messages", SCOPE_READ, BODY_NONE, 0, SCHEMA(message_query), NO_FIELDS,
      message_list_all},
     {METHOD_POST, SESSION "/messages", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
      SCHEMA(message_body), message_append},
 
-    {METHOD_GET, SESSION "/ws", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query),
-     NO_FIELDS, chat_session_socket},
-    {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(chat_query), NO_FIELDS,
-     chat_socket},
+    {METHOD_GET, SESSION "/ws", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(chat_query), NO_FIELDS, chat_session_socket},
+    {METHOD_GET, "/", SCOPE_SANDBOXES, BODY_NONE, ROUTE_WEBSOCKET | ROUTE_AUDITED,
+     SCHEMA(chat_query), NO_FIELDS, chat_socket},
 
     {METHOD_GET, "/v1/events", SCOPE_READ, BODY_NONE, ROUTE_WEBSOCKET, SCHEMA(event_query),
      NO_FIELDS, event_socket},
+
+    {METHOD_GET, "/v1/webhooks", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_list_all},
+    {METHOD_POST, "/v1/webhooks", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(webhook_body),
+     webhook_create},
+    {METHOD_GET, WEBHOOK, SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_get},
+    {METHOD_PATCH, WEBHOOK, SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(webhook_patch_body),
+     webhook_patch_one},
+    {METHOD_DELETE, WEBHOOK, SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, webhook_remove},
+    {METHOD_GET, WEBHOOK "/failures", SCOPE_READ, BODY_NONE, 0, SCHEMA(webhook_failures_query),
+     NO_FIELDS, webhook_failures},
+    {METHOD_POST, WEBHOOK "/redeliver", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS,
+     SCHEMA(webhook_redeliver_body), webhook_redeliver},
+
+    {METHOD_GET, "/v1/audit", SCOPE_ADMIN, BODY_NONE, 0, SCHEMA(audit_query), NO_FIELDS,
+     audit_list_all},
+    {METHOD_GET, "/v1/audit/verify", SCOPE_ADMIN, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, audit_verify},
 
     {METHOD_GET, "/v1/policies", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_list},
     {METHOD_GET, "/v1/policies/{name}", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, policy_get},

@@ -122,8 +122,15 @@ static const struct key keys[] = {
     {"sandbox", "policies", KEY_TEXT, AT(policies_dir), "", 0, 0, 0, NULL},
     {"ids", "base", KEY_INT, AT(ids_base), "1879048192", 65536, 4294901760, 0, NULL},
     {"ids", "count", KEY_INT, AT(ids_count), "4096", 1, 32768, 0, NULL},
+    {"webhooks", "user", KEY_TEXT, AT(webhooks_user), "auracode-hook", 0, 0, 0, NULL},
+    {"webhooks", "allow_private", KEY_CHOICE, AT(webhooks_allow_private), "no", 0, 0,
+     CONFIG_FOR_HOOK, yes_no},
+    {"webhooks", "retry", KEY_INT, AT(webhooks_retry_s), "10", 1, 3600, CONFIG_FOR_API, NULL},
+    {"webhooks", "give_up", KEY_INT, AT(webhooks_give_up_s), "86400", 1, 604800, CONFIG_FOR_API,
+     NULL},
+    {"audit", "keep_days", KEY_INT, AT(audit_keep_days), "90", 0, 36500, CONFIG_FOR_API, NULL},
     {"log", "level", KEY_CHOICE, AT(log_level), "info", 0, 0,
-     BOTH | CONFIG_FOR_RESOLVER | CONFIG_FOR_FETCH, log_levels},
+     BOTH | CONFIG_FOR_RESOLVER | CONFIG_FOR_FETCH | CONFIG_FOR_HOOK, log_levels},
 };
 
 static void *place(struct config *config, const struct key *key)

@@ -75,6 +75,13 @@ struct config {
     char *egress_bundles;     /* file of named rules; "" = the installed one */
     /* [ids] */
     int64_t ids_base, ids_count;
+    /* [webhooks] */
+    char *webhooks_user;          /* account that auracode-hook runs as */
+    char *webhooks_allow_private; /* "yes": they may lead to addresses that are not public */
+    int64_t webhooks_retry_s;     /* before the second attempt; then twice as long each time */
+    int64_t webhooks_give_up_s;   /* after the event */
+    /* [audit] */
+    int64_t audit_keep_days; /* 0: for ever */
     /* [log] */
     char *log_level; /* error warning notice info debug */
 };
@@ -100,6 +107,7 @@ enum config_audience {
     CONFIG_FOR_PROXY = 1u << 1,
     CONFIG_FOR_RESOLVER = 1u << 2,
     CONFIG_FOR_FETCH = 1u << 3,
+    CONFIG_FOR_HOOK = 1u << 4,
 };
 
 /* The keys meant for that program as a flat JSON object {"section.key": string|integer|number};

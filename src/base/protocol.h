@@ -92,6 +92,7 @@
  * jwks.refresh     api        -> {}: they are fetched at once, unless that was so less than 30 s ago
  * tls.get          api proxy  -> {} + 1 descriptor: the certificates (tls/certificates.h);
  *                             "not_configured" where [tls] names none
+ * webhook.channel  api        -> {} + 1 descriptor: packets to and from auracode-hook (hook/job.h)
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the
@@ -217,6 +218,7 @@
 #define ROLE_PROXY      (1u << 3)
 #define ROLE_RESOLVER   (1u << 4) /* the supervisor's alone */
 #define ROLE_FETCH      (1u << 5) /* the same */
+#define ROLE_HOOK       (1u << 6) /* the same */
 
 #define STREAM_CHUNK_MAX 32768u
 

@@ -33,7 +33,8 @@ struct options {
     struct args_list env, labels, scopes, allow;
     bool no_dev_server, path_form, no_restart, interactive, tty, follow, recursive, all, if_changed;
     const char *cwd, *user, *source, *since, *owner, *state, *access;
-    uint64_t expires_ms;
+    const char *sandbox, *subject;
+    uint64_t expires_ms, limit;
     bool password_stdin;
 };
 

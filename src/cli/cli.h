@@ -100,6 +100,8 @@ int cmd_ports(struct cli *cli, char **args, int n_args);
 int cmd_stats(struct cli *cli, char **args, int n_args);
 int cmd_exec(struct cli *cli, char **args, int n_args);
 int cmd_events(struct cli *cli, char **args, int n_args);
+int cmd_audit_ls(struct cli *cli, char **args, int n_args);
+int cmd_audit_verify(struct cli *cli, char **args, int n_args);
 int cmd_logs(struct cli *cli, char **args, int n_args);
 int cmd_cp(struct cli *cli, char **args, int n_args);
 int cmd_template_ls(struct cli *cli, char **args, int n_args);

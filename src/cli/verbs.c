@@ -106,6 +106,12 @@ static const struct option_spec events_options[] = {
     OPTION("follow", 'f', FLAG, follow, NULL, "go on with what comes"),
     OPTION("since", 0, STRING, since, "ID", "behind that event"),
 };
+static const struct option_spec audit_options[] = {
+    OPTION("sandbox", 0, STRING, sandbox, "SANDBOX", "only what was done to it"),
+    OPTION("subject", 0, STRING, subject, "NAME", "only what was done in that name"),
+    OPTION("since", 0, STRING, since, "NUMBER", "behind that record, instead of the last ones"),
+    OPTION("limit", 0, COUNT, limit, "N", "so many records at most, up to 1000 (64)"),
+};
 static const struct option_spec cp_options[] = {
     OPTION("recursive", 'r', FLAG, recursive, NULL, "copy a folder with all in it"),
 };
@@ -160,6 +166,13 @@ const struct verb verbs[] = {
     {"events", "print what happened to sandboxes: states, dev servers, ports, ends of processes",
      "[SANDBOX]", TABLE(events_options), "auracode events -f\nauracode events shop --json",
      ARGS(0, 1), .run = cmd_events},
+    {"audit verify", "check that no record of the audit trail was changed or removed", "",
+     .examples = NULL, ARGS(0, 0), .run = cmd_audit_verify},
+    {"audit ls", "print who did what to which sandbox", "", TABLE(audit_options),
+     "auracode audit ls --sandbox shop\nauracode audit ls --since 1000 --limit 1000 --json",
+     ARGS(0, 0), .run = cmd_audit_ls},
+    {"audit", "the same as `audit ls`", "", TABLE(audit_options), .examples = NULL, ARGS(0, 0),
+     .run = cmd_audit_ls},
     {"cp", "copy files into and out of sandboxes", "FROM TO", TABLE(cp_options),
      "auracode cp index.html shop:src/index.html\nauracode cp -r shop:/app/dist ./dist", ARGS(2, 2),
      .run = cmd_cp},

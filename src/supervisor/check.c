@@ -238,6 +238,11 @@ static enum verdict check_fetch_user(const struct config *config, char *ret_deta
     return OK;
 }
 
+static enum verdict check_hook_user(const struct config *config, char *ret_detail, size_t size)
+{
+    return check_user(config->webhooks_user, ret_detail, size);
+}
+
 static enum verdict check_bundles(const struct config *config, char *ret_detail, size_t size)
 {
     struct error err = ERROR_NONE;
@@ -293,6 +298,7 @@ static const struct check checks[] = {
     {"proxy user", check_proxy_user, "useradd --system auracode-proxy"},
     {"resolver user", check_resolver_user, "useradd --system auracode-resolver"},
     {"fetch user", check_fetch_user, "useradd --system auracode-fetch"},
+    {"webhook user", check_hook_user, "useradd --system auracode-hook"},
     {"egress bundles", check_bundles, "mend the file, or set [egress] bundles"},
     {"policy", check_policy, "mend the file, or set [sandbox] policies"},
     {"disk limits", check_disk,

@@ -437,6 +437,7 @@ int main(int argc, char **argv)
                                     .certificates_fd = -1,
                                     .preview_key_fd = -1,
                                     .login_key_fd = -1,
+                                    .webhook_fds = {-1, -1},
                                     .jwks_fd = -1};
 
     log_open("auracoded", LOG_INFO);

@@ -534,7 +534,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 }
 
 #define BOTH          (ROLE_API | ROLE_PROXY)
-#define ALL           (BOTH | ROLE_RESOLVER | ROLE_FETCH)
+#define ALL           (BOTH | ROLE_RESOLVER | ROLE_FETCH | ROLE_HOOK)
 #define LINKED        (IN(CREATING) | IN(RUNNING))
 #define FIELDS(table) table, ELEMENTS(table)
 
@@ -567,6 +567,7 @@ const struct server_op operations[] = {
     {"jwks.get", ROLE_API, STATE_READY, NULL, 0, 0, op_jwks_get},
     {"jwks.refresh", ROLE_API, STATE_READY, NULL, 0, 0, op_jwks_refresh},
     {"tls.get", BOTH, STATE_READY, NULL, 0, 0, op_tls_get},
+    {"webhook.channel", ROLE_API, STATE_READY, NULL, 0, 0, op_webhook_channel},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

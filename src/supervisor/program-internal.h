@@ -11,6 +11,7 @@ struct program {
     const char *name; /* executable in the libexec folder */
     unsigned int role;
     unsigned int audience; /* enum config_audience */
+    size_t user_at;        /* in struct config: the name of the account that it runs as */
     bool unwanted;         /* the configuration has no work for it */
     uid_t uid;
     gid_t gid;

@@ -124,7 +124,7 @@ static int enter_jail(const struct program *program, char *ret_path, size_t size
     cleanup_free char *data = data_dir(program);
     cleanup_free char *sockets = socket_dir(program);
     bool connects =
-        program->role == ROLE_FETCH ||
+        program->role == ROLE_FETCH || program->role == ROLE_HOOK ||
         (program->role == ROLE_API && str_starts(supervisor->config.database_url, "postgres"));
     struct jail jail = {libexec, run, data, sockets, connects && !sockets};
 

@@ -77,6 +77,7 @@ static int on_program_exit(sd_event_source *source, int fd, uint32_t revents, vo
     waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
     program->exit_source = sd_event_source_disable_unref(program->exit_source);
     program->outdated_source = sd_event_source_disable_unref(program->outdated_source);
+    program->outdated = false; /* the next one is of today */
     close_and_forget(&program->pidfd);
     if (program->supervisor->stopping)
         supervisor_check_stopped(program->supervisor);
@@ -140,14 +141,16 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "socketpair");
     program_pass(&passed, pair[1], "control");
     program_pass(&passed, config, "config");
-    if (program->role & (ROLE_API | ROLE_PROXY))
+    if (program->role & (ROLE_API | ROLE_PROXY)) {
         program_pass(&passed, program->supervisor->certificates_fd, "certificates");
-    if (program->role & (ROLE_API | ROLE_PROXY))
         program_pass(&passed, program->supervisor->preview_key_fd, "preview-key");
-    if (program->role == ROLE_API)
+    }
+    if (program->role == ROLE_API) {
         program_pass(&passed, program->supervisor->login_key_fd, "login-key");
-    if (program->role == ROLE_API)
         program_pass(&passed, program->supervisor->jwks_fd, "jwks");
+    }
+    if (program->role == ROLE_HOOK)
+        program_pass(&passed, program->supervisor->webhook_fds[1], "webhooks");
     cleanup_close int figures = figures_for(program);
     program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)
@@ -240,8 +243,10 @@ const char *program_name(const struct supervisor *supervisor, int i)
     return supervisor->programs[i].name;
 }
 
-static int find_user(struct program *program, const char *name, struct error *err)
+static int find_user(struct program *program, struct error *err)
 {
+    const char *config = (const char *)&program->supervisor->config;
+    const char *name = *(char *const *)(config + program->user_at);
     struct passwd *user = getpwnam(name);
 
     if (!user)
@@ -252,6 +257,16 @@ static int find_user(struct program *program, const char *name, struct error *er
     program->uid = user->pw_uid;
     program->gid = user->pw_gid;
     return 0;
+}
+
+static int find_users(struct supervisor *supervisor, struct error *err)
+{
+    int r = 0;
+
+    for (int i = 0; r == 0 && i < PROGRAMS; i++)
+        if (!supervisor->programs[i].unwanted)
+            r = find_user(&supervisor->programs[i], err);
+    return r;
 }
 
 static int prepare_api_folder(struct program *program, struct error *err)
@@ -271,13 +286,25 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         {.name = "auracode-api",
          .role = ROLE_API,
          .audience = CONFIG_FOR_API,
+         .user_at = offsetof(struct config, api_user),
          .listener_names = {"http-unix", "http-tcp", "https-tcp"}},
         {.name = "auracode-proxy",
          .role = ROLE_PROXY,
          .audience = CONFIG_FOR_PROXY,
+         .user_at = offsetof(struct config, proxy_user),
          .listener_names = {"proxy", "proxy-tls"}},
-        {.name = "auracode-resolver", .role = ROLE_RESOLVER, .audience = CONFIG_FOR_RESOLVER},
-        {.name = "auracode-fetch", .role = ROLE_FETCH, .audience = CONFIG_FOR_FETCH},
+        {.name = "auracode-resolver",
+         .role = ROLE_RESOLVER,
+         .audience = CONFIG_FOR_RESOLVER,
+         .user_at = offsetof(struct config, egress_user)},
+        {.name = "auracode-hook",
+         .role = ROLE_HOOK,
+         .audience = CONFIG_FOR_HOOK,
+         .user_at = offsetof(struct config, webhooks_user)},
+        {.name = "auracode-fetch",
+         .role = ROLE_FETCH,
+         .audience = CONFIG_FOR_FETCH,
+         .user_at = offsetof(struct config, auth_fetch_user)},
     };
     cleanup_json json_t *file = NULL;
 
@@ -288,14 +315,10 @@ int programs_start(struct supervisor *supervisor, struct error *err)
         for (int l = 0; l < LISTENERS_MAX; l++)
             programs[i].listeners[l] = -1;
     }
-    int r = find_user(&programs[0], supervisor->config.api_user, err);
-    if (r == 0)
-        r = find_user(&programs[1], supervisor->config.proxy_user, err);
-    if (r == 0)
-        r = find_user(&programs[2], supervisor->config.egress_user, err);
-    programs[3].unwanted = !jwks_wanted(&supervisor->config);
-    if (r == 0 && !programs[3].unwanted)
-        r = find_user(&programs[3], supervisor->config.auth_fetch_user, err);
+    program_of_role(supervisor, ROLE_FETCH)->unwanted = !jwks_wanted(&supervisor->config);
+    int r = find_users(supervisor, err);
+    if (r == 0 && ipc_pair(supervisor->webhook_fds) < 0)
+        r = error_sys(err, errno, "socketpair");
     if (r == 0)
         r = prepare_api_folder(&programs[0], err);
     if (r == 0)
@@ -329,8 +352,20 @@ bool programs_alive(const struct supervisor *supervisor)
     return false;
 }
 
+int op_webhook_channel(struct request *request, void *params, struct error *err)
+{
+    const struct supervisor *supervisor = request->conn->userdata;
+
+    (void)params;
+    (void)err;
+    request_reply(request, NULL, &supervisor->webhook_fds[0], 1);
+    return 0;
+}
+
 void programs_free(struct supervisor *supervisor)
 {
+    close_and_forget(&supervisor->webhook_fds[0]);
+    close_and_forget(&supervisor->webhook_fds[1]);
     close_and_forget(&supervisor->figures_fd);
     for (int i = 0; supervisor->programs && i < PROGRAMS; i++) {
         struct program *program = &supervisor->programs[i];

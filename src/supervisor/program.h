@@ -1,16 +1,16 @@
-/* auracode-api, auracode-proxy, auracode-resolver and, where [auth] jwks_url is to be fetched,
- * auracode-fetch: started as their own users without capabilities, watched, started again when they
- * end. Their listening sockets are made here and kept here, so a restart refuses no connection.
- * Programs that outlived a supervisor are recognised by RUN/programs.json (pid and start time) and
- * kept; if their executable or their configuration has changed, until they have handed over to a
- * successor. */
+/* auracode-api, auracode-proxy, auracode-resolver, auracode-hook and, where [auth] jwks_url is to
+ * be fetched, auracode-fetch: started as their own users without capabilities, watched, started
+ * again when they end. Their listening sockets are made here and kept here, so a restart refuses no
+ * connection. Programs that outlived a supervisor are recognised by RUN/programs.json (pid and
+ * start time) and kept; if their executable or their configuration has changed, until they have
+ * handed over to a successor. */
 #pragma once
 
 #include "supervisor/supervisor.h"
 
 #include "base/ipc.h"
 
-#define PROGRAMS 4
+#define PROGRAMS 5
 
 /* Makes the listening sockets, starts or keeps the programs. */
 int programs_start(struct supervisor *supervisor, struct error *err);
@@ -40,5 +40,9 @@ pid_t program_pid(const struct supervisor *supervisor, int i);
 /* Whether it is to run at all. */
 bool program_wanted(const struct supervisor *supervisor, int i);
 const char *program_name(const struct supervisor *supervisor, int i);
+
+/* webhook.channel, of operations.c: the API's end of what auracode-hook has the other end of. */
+struct request;
+int op_webhook_channel(struct request *request, void *params, struct error *err);
 
 void programs_free(struct supervisor *supervisor);

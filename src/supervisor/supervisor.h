@@ -32,6 +32,7 @@ struct supervisor {
     int init_fd;                     /* auracode-init, sealed memfd */
     int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
+    int webhook_fds[2];  /* the API's end, auracode-hook's: kept, so that either may come again */
     int preview_key_fd;  /* secrets.h */
     int login_key_fd;
     int jwks_fd; /* jwks.h; -1: none yet */

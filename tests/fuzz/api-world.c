@@ -4,6 +4,7 @@
 #include "api-world.h"
 
 #include "api/account/accounts.h"
+#include "api/audit/audit.h"
 #include "api/db/db.h"
 #include "api/dev-wait.h"
 #include "api/events/hub.h"
@@ -11,6 +12,7 @@
 #include "api/inits.h"
 #include "api/jwt.h"
 #include "api/supervisor.h"
+#include "api/webhooks/webhooks.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -83,8 +85,9 @@ void api_world_open(void)
     file = memfd_sealed("file", file_text, sizeof(file_text) - 1, &err);
     if (!api.dev_waiters || !api.inits || !api.events || file < 0 ||
         db_open(api.event, api.config.database_url, 1, &api.db, &err) < 0 ||
-        jwt_new(&api.config, &api.jwt, &err) < 0 || accounts_new(&api, &err) < 0 ||
-        http_new(&api, &err) < 0 ||
+        !(api.audit = audit_new(&api)) || jwt_new(&api.config, &api.jwt, &err) < 0 ||
+        accounts_new(&api, &err) < 0 || http_new(&api, &err) < 0 ||
+        !(api.webhooks = webhooks_new(&api)) ||
         http_listen(api.http, listener.fd = listen_here(), true, &err) < 0 ||
         supervisor_open(&api, fds[1], &listener, 1, &err) < 0)
         fuzz_give_up(err.message);

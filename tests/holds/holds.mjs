@@ -415,5 +415,54 @@ export const holds = [
         name: 'the supervisor takes keys that cannot change',
         edits: [['src/base/fd.c', 'if (seals < 0 || (seals & sealed) != sealed || fstat(fd, &status) < 0)', 'if (fstat(fd, &status) < 0)']],
         test: ['peer', '^the fetcher may hand over'],
+        name: 'a changed record of the audit trail is found',
+        edits: [['src/api/audit/verify.c', '!str_equal(hash, row->hash)', 'false']],
+        test: ['audit', 'a change, a gap, a swap and a cut'],
+    },
+    {
+        name: 'a record that is gone from the audit trail is found',
+        edits: [['src/api/audit/verify.c', 'if (row->seq != verify->at.seq + 1) {', 'if (false) {'],
+            ['src/api/audit/verify.c', 'if (verify->at.seq < verify->goal)', 'if (false)']],
+        test: ['audit', 'a change, a gap, a swap and a cut'],
+    },
+    {
+        name: 'the audit trail is for administrators',
+        edits: [['src/api/routes.c', '"/v1/audit", SCOPE_ADMIN', '"/v1/audit", SCOPE_READ']],
+        test: ['audit', 'only admins read it'],
+    },
+    {
+        name: 'requests that are refused leave a record',
+        edits: [['src/api/request.c', 'status;\n    request->phase = PHASE_ANSWERED;\n    audit_request(request);', 'status;\n    request->phase = PHASE_ANSWERED;\n    request->audited = status >= 400;\n    audit_request(request);']],
+        test: ['audit', 'every route that changes something'],
+    },
+    {
+        name: 'a thumbnail is a PNG',
+        edits: [['src/api/thumbnails.c', 'if (!ok)', 'if (false)']],
+        test: ['sessions', 'a session has a thumbnail'],
+    },
+    {
+        name: 'webhooks lead to public addresses: names are looked at',
+        edits: [['src/hook/job.c', 'transfer->rules->allow_private || address_is_public(address)', 'true']],
+        test: ['webhooks', 'by default nothing that is not public'],
+    },
+    {
+        name: 'webhooks follow no redirect',
+        edits: [['src/hook/job.c', 'CURLOPT_FOLLOWLOCATION, 0L', 'CURLOPT_FOLLOWLOCATION, 1L']],
+        test: ['webhooks', 'what fails for too long is dead'],
+    },
+    {
+        name: 'events go to webhooks of their owner',
+        edits: [['src/api/webhooks/webhooks.c', 'if (!hook->row.everything &&', 'if (false &&']],
+        test: ['webhooks', 'events arrive with a signature'],
+    },
+    {
+        name: 'a webhook is its owner\'s',
+        edits: [['src/api/store/webhooks.c', '(CAST($2 AS bigint) = 1 OR owner = $3)"', '(CAST($2 AS bigint) = 1 OR CAST($3 AS text) <> \'\')"']],
+        test: ['webhooks', 'a webhook is made, read'],
+    },
+    {
+        name: 'the sender of webhooks has a filter and no capability',
+        edits: [['src/hook/main.c', 'r = hook_confine(err);', 'r = 0;']],
+        test: ['webhooks', 'the sender is confined'],
     },
 ];

@@ -138,6 +138,7 @@ export class Instance {
                 user: account('/etc/passwd', 'auracode-resolver', 'games'),
                 bundles: path.join(source, 'egress/bundles.json'),
             },
+            webhooks: { user: account('/etc/passwd', 'auracode-hook', 'news') },
             sandbox: {
                 cgroup: this.cgroup, subnet: this.subnet, templates,
                 policies: path.join(source, 'policies'), idle_timeout: 0,

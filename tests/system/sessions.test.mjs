@@ -6,7 +6,9 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
+import zlib from 'node:zlib';
 import { Instance, until } from './harness.mjs';
 import { Postgres } from './postgres.mjs';
 
@@ -21,6 +23,16 @@ function jwt(claims, { alg = 'HS256', secret = SECRET } = {}) {
         ? crypto.sign('sha256', Buffer.from(text), { key: privateKey, dsaEncoding: 'ieee-p1363' })
         : crypto.createHmac('sha256', secret).update(text).digest();
     return `${text}.${signature.toString('base64url')}`;
+}
+
+// (zlib.crc32 came with Node 22.)
+function crc32(data) {
+    let crc = ~0;
+    for (const byte of data) {
+        crc ^= byte;
+        for (let i = 0; i < 8; i++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    return ~crc >>> 0;
 }
 
 class Sqlite {
@@ -80,6 +92,75 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             await daemon.ok('DELETE', `/v1/sessions/${made.id}`, as(alice));
             assert.equal((await daemon.refused('GET', `/v1/sessions/${made.id}`, as(alice))).code, 'session_not_found');
             assert.deepEqual((await daemon.ok('GET', '/v1/sessions', as(alice))).sessions, []);
+        });
+
+        // A PNG of one colour, with a comment in it.
+        const png = (width = 2, height = 2, text = '') => {
+            const chunk = (type, data) => {
+                const body = Buffer.concat([Buffer.from(type), data]), length = Buffer.alloc(4), crc = Buffer.alloc(4);
+                length.writeUInt32BE(data.length);
+                crc.writeUInt32BE(crc32(body));
+                return Buffer.concat([length, body, crc]);
+            };
+            const header = Buffer.alloc(13);
+            header.writeUInt32BE(width, 0);
+            header.writeUInt32BE(height, 4);
+            header.set([8, 0, 0, 0, 0], 8); // 8 bits of grey
+            const rows = Buffer.alloc((Math.min(width, 4096) + 1) * Math.min(height, 4096));
+            return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), ...(text ? [chunk('tEXt', Buffer.from(`Comment\0${text}`))] : []),
+                chunk('IDAT', zlib.deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+        };
+
+        test('a session has a thumbnail, its owner\'s alone, until it goes', async () => {
+            const { id, updated_at } = await create(alice), url = `/v1/sessions/${id}/thumbnail`;
+            const put = (token, body, headers = { 'content-type': 'image/png' }) => daemon.api('PUT', url, { ...as(token), headers: { ...as(token).headers, ...headers }, body });
+            const get = (token, headers = {}) => daemon.api('GET', url, { ...as(token), headers: { ...as(token).headers, ...headers } });
+            assert.equal((await get(alice)).body.error.code, 'thumbnail_not_found');
+            assert.equal((await daemon.refused('DELETE', url, as(alice))).code, 'thumbnail_not_found');
+            const first = await put(alice, png());
+            assert.equal(first.status, 200, JSON.stringify(first.body));
+            assert.equal(first.body.thumbnail, url);
+            assert.ok(first.body.updated_at >= updated_at);
+            assert.equal((await daemon.ok('GET', `/v1/sessions/${id}`, as(alice))).thumbnail, url);
+            const shown = await get(alice);
+            assert.deepEqual(shown.body, png());
+            assert.equal(shown.headers['content-type'], 'image/png');
+            assert.equal(shown.headers['x-content-type-options'], 'nosniff');
+            assert.equal(shown.headers.etag, first.headers.etag);
+            assert.equal((await get(alice, { 'if-none-match': shown.headers.etag })).status, 304);
+            const largest = png(4096, 4096, 'x'.repeat(900000));
+            const second = await put(alice, largest, {});
+            assert.equal(second.status, 200, JSON.stringify(second.body));
+            assert.notEqual(second.headers.etag, first.headers.etag);
+            assert.deepEqual((await get(alice, { 'if-none-match': shown.headers.etag })).body, largest);
+
+            const broken = png();
+            broken[20] ^= 1; // no longer what the checksum of the header says
+            const cases = [
+                [png(4097, 1), 'invalid_png', 400], [png(1, 4097), 'invalid_png', 400], [png(0x7fffffff, 0x7fffffff), 'invalid_png', 400], [png(0, 1), 'invalid_png', 400],
+                [broken, 'invalid_png', 400], [png().subarray(0, 20), 'invalid_png', 400], [Buffer.from('\xff\xd8\xff\xe0 a JPEG', 'latin1'), 'invalid_png', 400],
+                [Buffer.from('<svg onload="alert(1)"/>'), 'invalid_png', 400], [Buffer.alloc(0), 'invalid_png', 400],
+                [png(2, 2, 'x'.repeat(1 << 20)), 'body_too_large', 413],
+            ];
+            for (const [body, code, status] of cases) {
+                const answer = await put(alice, body);
+                assert.equal(answer.body.error?.code, code, `${body.length} bytes: ${JSON.stringify(answer.body)}`);
+                assert.equal(answer.status, status);
+            }
+            assert.equal((await put(alice, png(), { 'content-type': 'image/svg+xml' })).status, 415);
+            const chunked = await put(alice, Readable.from([png(2, 2, 'x'.repeat(1 << 20))]));
+            assert.equal(chunked.body.error.code, 'body_too_large', 'also where no length is told');
+            assert.deepEqual((await get(alice)).body, largest, 'what was refused changed nothing');
+
+            for (const answer of [await put(bob, png()), await get(bob), await daemon.api('DELETE', url, as(bob))])
+                assert.deepEqual([answer.status, answer.body.error.code], [404, 'session_not_found']);
+            assert.deepEqual((await daemon.api('GET', url, { raw: true })).body, largest, 'an admin sees all');
+            await daemon.ok('DELETE', url, as(alice));
+            assert.equal((await daemon.ok('GET', `/v1/sessions/${id}`, as(alice))).thumbnail, null);
+            assert.equal((await get(alice)).status, 404);
+            await put(alice, png());
+            await daemon.ok('DELETE', `/v1/sessions/${id}`, as(alice));
+            assert.equal((await get(alice)).body.error.code, 'session_not_found');
         });
 
         test('bad fields are named', async () => {

@@ -4,8 +4,10 @@
 #include "api/db/db.h"
 #include "api/route.h"
 #include "api/store/answers.h"
+#include "api/store/audit.h"
 #include "api/store/keys.h"
 #include "api/store/sessions.h"
+#include "api/store/thumbnails.h"
 #include "api/store/users.h"
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -188,6 +190,65 @@ static void test_answers(void **state)
     OK(3, answers_begin(db, "o", "k", "h5", 1001 + day, DONE), "--\nk\n--\nh5|0|\n");
 }
 
+/* Records 1 to 4, with times of 100 to 400. */
+static void fill_audit(void)
+{
+    WAIT(0, run(DB_SERVICE, NULL, "DELETE FROM audit"));
+    WAIT(0, run(DB_SERVICE, NULL, "UPDATE audit_anchor SET seq = 0, hash = 'h0'"));
+    OK(1,
+       audit_append(fixture.db,
+                    "[[1,100,\"a\",\"sandboxes/x\",\"{\\\"a\\\":\\\"\xc3\xbc\\\"}\",\"h1\"],"
+                    "[2,200,\"\",\"sandboxes/x\",\"{}\",\"h2\"]]",
+                    DONE),
+       "");
+    OK(1,
+       audit_append(fixture.db,
+                    "[[3,300,\"a\",\"\",\"{}\",\"h3\"],[4,400,\"a\",\"sessions/y\",\"{}\",\"h4\"]]",
+                    DONE),
+       "");
+}
+
+static void test_audit(void **state)
+{
+    struct audit_search search = {.since = 1, .limit = 1};
+    struct db *db = fixture.db;
+
+    (void)state;
+    fill_audit();
+    FAILS(audit_append(db, "[[5,1,\"\",\"\",\"{}\",\"\"],[4,1,\"\",\"\",\"{}\",\"\"]]", DONE),
+          "duplicate");
+    OK(3, audit_find_end(db, 3, DONE), "4|h4\n--\nh3\n--\n0|h0\n");
+    OK(3, audit_find_end(db, 5, DONE), "4|h4\n--\n--\n0|h0\n");
+    OK(1, audit_list(db, &search, DONE), "2|200||sandboxes/x|{}|h2\n3|300|a||{}|h3\n");
+    search = (struct audit_search){.target = "sandboxes/x", .before = 4, .limit = 9};
+    OK(1, audit_list(db, &search, DONE),
+       "2|200||sandboxes/x|{}|h2\n1|100|a|sandboxes/x|{\"a\":\"\xc3\xbc\"}|h1\n");
+    search = (struct audit_search){.subject = "a", .since = 3, .limit = 9};
+    OK(1, audit_list(db, &search, DONE), "4|400|a|sessions/y|{}|h4\n");
+    search.target = "sandboxes/x";
+    OK(1, audit_list(db, &search, DONE), "");
+    FAILS(run(DB_USER, fixture.alice, "SELECT * FROM audit"), "forbidden");
+    FAILS(run(DB_USER, fixture.alice, "DELETE FROM audit"), "forbidden");
+    FAILS(run(DB_USER, fixture.alice, "UPDATE audit_anchor SET seq = 1"), "forbidden");
+}
+
+static void test_audit_prune(void **state)
+{
+    struct db *db = fixture.db;
+
+    (void)state;
+    fill_audit();
+    OK(1, audit_find_old(db, 100, DONE), "NULL\n");
+    OK(1, audit_find_old(db, 300, DONE), "2\n");
+    OK(1, audit_find_old(db, 1000, DONE), "3\n");
+    OK(4, audit_prune_step(db, 2, DONE), "--\n--\n--\n");
+    OK(3, audit_find_end(db, 3, DONE), "4|h4\n--\nh3\n--\n2|h2\n");
+    /* once more it does nothing */
+    OK(4, audit_prune_step(db, 2, DONE), "--\n--\n--\n");
+    OK(3, audit_find_end(db, 2, DONE), "4|h4\n--\n--\n2|h2\n");
+    OK(1, audit_find_old(db, 300, DONE), "NULL\n");
+}
+
 static void make_session(const char *user, const char *title, int64_t time_ms,
                          char ret_id[DB_USER_SIZE])
 {
@@ -222,6 +283,37 @@ static void test_sessions(void **state)
     OK(1, session_delete(fixture.db, &alice, id, DONE), "NULL\n");
     OK(1, session_delete(fixture.db, &alice, id, DONE), "");
     OK(1, session_find(fixture.db, &alice, id, DONE), "");
+}
+
+static void test_thumbnails(void **state)
+{
+    const struct who alice = {DB_USER, fixture.alice}, bob = {DB_USER, fixture.bob};
+    const struct who service = {DB_SERVICE, NULL};
+    struct db *db = fixture.db;
+    char id[DB_USER_SIZE], insert[160];
+
+    (void)state;
+    make_session(fixture.alice, "one", T0, id);
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &bob, id, "e0", "AAAA", "/url", T0, DONE));
+    assert_string_equal(end.text, "--\n--\n--\n");
+    OK(2, thumbnail_find(db, &service, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &alice, id, "e1", "AAAA", "/url", T0, DONE));
+    WAIT(4, thumbnail_put(db, &alice, id, "e2", "BBBB", "/url", T0, DONE));
+    assert_non_null(strstr(end.text, "|/url|"));
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\ne2|BBBB\n");
+    OK(2, thumbnail_find(db, &bob, id, DONE), "--\n");
+    OK(3, thumbnail_delete(db, &bob, id, "/url", T0, DONE), "--\n--\n");
+    snprintf(insert, sizeof(insert), "INSERT INTO thumbnails VALUES ('%s', 'e', 'x')", id);
+    WAIT(0, run(DB_USER, fixture.bob, insert));
+    assert_string_equal(end.code, "forbidden");
+    OK(1, run(DB_USER, fixture.bob, "SELECT * FROM thumbnails"), "");
+    OK(2, thumbnail_find(db, &service, id, DONE), "1\n--\ne2|BBBB\n");
+    WAIT(3, thumbnail_delete(db, &alice, id, "/url", T0, DONE));
+    OK(2, thumbnail_find(db, &alice, id, DONE), "1\n--\n");
+    WAIT(4, thumbnail_put(db, &alice, id, "e3", "CCCC", "/url", T0, DONE));
+    WAIT(1, session_delete(db, &alice, id, DONE));
+    OK(1, run(DB_SERVICE, NULL, "SELECT etag FROM thumbnails"), "");
 }
 
 static void test_unknown_user(void **state)
@@ -429,7 +521,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_DATABASE(test_keys),
         ON_DATABASE(test_answers),
+        ON_DATABASE(test_audit),
+        ON_DATABASE(test_audit_prune),
         ON_DATABASE(test_sessions),
+        ON_DATABASE(test_thumbnails),
         ON_DATABASE(test_unknown_user),
         ON_DATABASE(test_duplicates),
         ON_DATABASE(test_messages),

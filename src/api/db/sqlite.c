@@ -115,11 +115,11 @@ static int add_functions(struct sqlite *db, struct error *err)
 }
 
 /* What a user's statement names itself, and not through one of our views or triggers, must be one
- * of the two views. */
+ * of the views. */
 static int authorize(void *userdata, int action, const char *first, const char *second,
                      const char *database, const char *through)
 {
-    static const char *const views[] = {"sessions", "chat_messages"};
+    static const char *const views[] = {"sessions", "chat_messages", "thumbnails"};
 
     (void)second;
     (void)database;
@@ -185,7 +185,9 @@ static int set_up(struct sqlite *db, struct error *err)
     int r = execute(db,
                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                     "PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON;"
-                    "PRAGMA trusted_schema = OFF;",
+                    "PRAGMA trusted_schema = OFF;"
+                    /* the confined program has no folder for temporary files */
+                    "PRAGMA temp_store = MEMORY;",
                     err);
     if (r == 0)
         r = add_functions(db, err);

@@ -43,6 +43,11 @@ void session_find(struct db *db, const struct who *who, const char *id, db_done_
     db_run(db, tx, done, userdata);
 }
 
+void session_add_find(struct db_tx *tx, const char *id)
+{
+    db_add(tx, SELECT_ONE, "t", id);
+}
+
 void session_list(struct db *db, const struct who *who, int64_t before_ms, const char *before_id,
                   int64_t limit, db_done_fn done, void *userdata)
 {

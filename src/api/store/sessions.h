@@ -25,6 +25,8 @@ void session_insert(struct db *db, const struct who *who, const char *id, const 
 /* Results: 0 the session, or no row. */
 void session_find(struct db *db, const struct who *who, const char *id, db_done_fn done,
                   void *userdata);
+/* The statement of session_find, for transactions that end with it. */
+void session_add_find(struct db_tx *tx, const char *id);
 /* Results: 0 the sessions, last updated first; `limit` + 1 of them at most. `before_ms` and
  * `before_id` are those of the last one of the page before (0, NULL: the first page). */
 void session_list(struct db *db, const struct who *who, int64_t before_ms, const char *before_id,

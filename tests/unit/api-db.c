@@ -9,6 +9,7 @@
 #include "api/store/sessions.h"
 #include "api/store/thumbnails.h"
 #include "api/store/users.h"
+#include "api/store/webhooks.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -316,6 +317,48 @@ static void test_thumbnails(void **state)
     OK(1, run(DB_SERVICE, NULL, "SELECT etag FROM thumbnails"), "");
 }
 
+static void test_webhooks(void **state)
+{
+    const struct webhook_asker alice = {"alice", false}, bob = {"bob", false}, admin = {"", true};
+    struct webhook row = {"w1", "alice", fixture.alice, "u", "s", "[]", false, true, 5};
+    const struct webhook_patch patch = {NULL, "s2", NULL, 0}, on = {"u2", NULL, NULL, 1};
+    struct db *db = fixture.db;
+    char shown[160];
+
+    (void)state;
+    WAIT(0, run(DB_SERVICE, NULL, "DELETE FROM webhooks"));
+    OK(1, webhook_add(db, &row, DONE), "w1\n");
+    FAILS(run(DB_USER, fixture.alice, "SELECT secret FROM webhooks"), "forbidden");
+    FAILS(run(DB_USER, fixture.alice, "SELECT body FROM webhook_deliveries"), "forbidden");
+    OK(1, webhook_list(db, &bob, NULL, DONE), "");
+    OK(1, webhook_list(db, &bob, "w1", DONE), "");
+    OK(1, webhook_update(db, &bob, "w1", &patch, DONE), "");
+    OK(1, webhook_delete(db, &bob, "w1", DONE), "");
+    snprintf(shown, sizeof(shown), "w1|alice|%s|0|u|s2|[]|0|5\n", fixture.alice);
+    OK(1, webhook_update(db, &alice, "w1", &patch, DONE), shown);
+    OK(1, webhook_list(db, &admin, NULL, DONE), shown);
+    WAIT(1, delivery_add(db, "w1", "t", "{}", 100, DONE));
+    OK(1, delivery_add(db, "w2", "t", "{}", 100, DONE), "");
+    /* an inactive one's wait */
+    OK(2, deliveries_claim(db, 200, 300, 9, DONE), "--\nNULL\n");
+    WAIT(1, webhook_update(db, &admin, "w1", &on, DONE));
+    OK(2, deliveries_claim(db, 99, 300, 9, DONE), "--\n100\n");
+    WAIT(2, deliveries_claim(db, 200, 300, 9, DONE));
+    assert_non_null(strstr(end.text, "|w1|t|{}|0|100|0|\n--\n300\n"));
+    int64_t id = strtoll(end.text, NULL, 10);
+    OK(2, deliveries_claim(db, 200, 300, 9, DONE), "--\n300\n");
+    OK(1, delivery_failed(db, id, 500, "no", 400, true, DONE), "");
+    OK(2, deliveries_dead(db, &bob, "w1", 0, 9, DONE), "--\n");
+    WAIT(2, deliveries_dead(db, &alice, "w1", 0, 9, DONE));
+    assert_non_null(strstr(end.text, "|w1|t|{}|1|100|500|no\n"));
+    OK(2, deliveries_revive(db, &bob, "w1", 0, 500, DONE), "--\n");
+    OK(2, deliveries_revive(db, &alice, "w1", id + 1, 500, DONE), "1\n--\n");
+    snprintf(shown, sizeof(shown), "1\n--\n%lld\n", (long long)id);
+    OK(2, deliveries_revive(db, &alice, "w1", id, 500, DONE), shown);
+    OK(1, webhook_delete(db, &alice, "w1", DONE), "w1\n");
+    OK(1, run(DB_SERVICE, NULL, "SELECT id FROM webhook_deliveries"), "");
+}
+
 static void test_unknown_user(void **state)
 {
     char id[DB_USER_SIZE], user[DB_USER_SIZE];
@@ -525,6 +568,7 @@ int main(void)
         ON_DATABASE(test_audit_prune),
         ON_DATABASE(test_sessions),
         ON_DATABASE(test_thumbnails),
+        ON_DATABASE(test_webhooks),
         ON_DATABASE(test_unknown_user),
         ON_DATABASE(test_duplicates),
         ON_DATABASE(test_messages),

@@ -47,6 +47,22 @@ static void test_finds_and_captures(void **state)
     }
 }
 
+/* What changes nothing by itself and leaves records nevertheless: ways to go on with. */
+static void test_audited(void **state)
+{
+    static const char *const ways[] = {"/", "/v1/sandboxes/{id}/exec",
+                                       "/v1/sessions/{session_id}/ws"};
+
+    (void)state;
+    for (size_t i = 0; i < n_routes; i++) {
+        bool expected = routes[i].method != METHOD_GET;
+        for (size_t j = 0; j < sizeof(ways) / sizeof(ways[0]); j++)
+            expected = expected || strcmp(routes[i].pattern, ways[j]) == 0;
+        if (route_is_audited(&routes[i]) != expected)
+            fail_msg("%s %s", method_name(routes[i].method), routes[i].pattern);
+    }
+}
+
 static void test_unknown_paths(void **state)
 {
     static const char *const targets[] = {"/",
@@ -125,9 +141,13 @@ static void test_no_route_is_hidden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finds_and_captures), cmocka_unit_test(test_unknown_paths),
-        cmocka_unit_test(test_wrong_method),       cmocka_unit_test(test_query),
-        cmocka_unit_test(test_refused_targets),    cmocka_unit_test(test_no_route_is_hidden),
+        cmocka_unit_test(test_finds_and_captures),
+        cmocka_unit_test(test_audited),
+        cmocka_unit_test(test_unknown_paths),
+        cmocka_unit_test(test_wrong_method),
+        cmocka_unit_test(test_query),
+        cmocka_unit_test(test_refused_targets),
+        cmocka_unit_test(test_no_route_is_hidden),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,9 +151,9 @@ void deliveries_dead(struct db *db, const struct webhook_asker *asker, const cha
 
     db_add(tx, "SELECT 1 FROM webhooks WHERE " MINE, "tbt", webhook, asker->admin, asker->owner);
     db_add(tx,
-           "SELECT " DELIVERY_COLUMNS " FROM webhook_deliveries WHERE webhook_id = $1 AND dead = 1 "
-           "AND id < $2 ORDER BY id DESC LIMIT $3",
-           "tii", webhook, before ? before : INT64_MAX, limit + 1);
+           "SELECT " DELIVERY_COLUMNS " FROM webhook_deliveries WHERE dead = 1 AND webhook_id IN "
+           "(SELECT id FROM webhooks WHERE " MINE ") AND id < $4 ORDER BY id DESC LIMIT $5",
+           "tbtii", webhook, asker->admin, asker->owner, before ? before : INT64_MAX, limit + 1);
     db_repeatable(tx);
     db_run(db, tx, done, userdata);
 }

@@ -89,6 +89,8 @@
  *                             what is allowed. Changes nothing.
  * tls.get          api proxy  -> {} + 1 descriptor: the certificates (tls/certificates.h);
  *                             "not_configured" where [tls] names none
+ * log.get          proxy      -> {} + 1 descriptor: the file of [proxy] access_log, to append to;
+ *                             rotated before if it has reached its size. "not_configured"
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the
@@ -100,6 +102,7 @@
  * state, access and access_epoch only); for a removed one the state is "removed".
  * {"event":"sandbox.report","sandbox" (id),"port","report":{}} to the api: see above.
  * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
+ * {"event":"log.changed"} to all, when the access log was opened again: the proxy asks for it.
  *
  * 2. The init's socket
  * ====================

@@ -2,6 +2,7 @@
  * from where it came. Believed from [proxy] trusted_proxies only. */
 #pragma once
 
+#include "base/networks.h"
 #include "proxy/names.h"
 
 struct forwarded {
@@ -19,3 +20,7 @@ void forwarded_read(const struct head *head, struct forwarded *ret_forwarded);
  * length. */
 size_t forwarded_authority(const struct forwarded *forwarded, struct text authority,
                            struct text domain, char *text);
+
+/* The client's address: the last one told that is no proxy's that we trust, since whatever stands
+ * before it anybody may have written; if all are, the first. Length 0: none was told. */
+struct text forwarded_client(const struct forwarded *forwarded, const struct networks *trusted);

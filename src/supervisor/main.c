@@ -5,6 +5,7 @@
  * hierarchies, adopts the sandboxes that run, starts or keeps auracode-api and auracode-proxy, and
  * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGUSR1, which
  * systemd sends for a restart, and SIGKILL leave all of them running for the next supervisor. */
+#include "supervisor/access-log.h"
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
@@ -293,6 +294,14 @@ static void reload_bundles(struct supervisor *supervisor)
         log_error("reload: %s; the egress bundles stay as they were", err.message);
 }
 
+static void reload_access_log(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (access_log_reopen(supervisor, &err) < 0)
+        log_error("reload: %s; the access log goes on in the file that is open", err.message);
+}
+
 /* Sandboxes that are started from now on have the new ones; after an error, the old. */
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata)
@@ -308,6 +317,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         log_notice("reload: policies of `%s` read again", supervisor->policies.directory);
     reload_bundles(supervisor);
     reload_certificates(supervisor);
+    reload_access_log(supervisor);
     return 0;
 }
 
@@ -371,6 +381,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = preview_key_open(supervisor, err);
     if (r == 0)
+        r = access_log_open(supervisor, err);
+    if (r == 0)
         r = own_filter_install(err);
     if (r == 0)
         r = egress_open(supervisor, err);
@@ -433,7 +445,8 @@ int main(int argc, char **argv)
                                     .listen_fd = -1,
                                     .figures_fd = -1,
                                     .certificates_fd = -1,
-                                    .preview_key_fd = -1};
+                                    .preview_key_fd = -1,
+                                    .access_log_fd = -1};
 
     log_open("auracoded", LOG_INFO);
     int r = parse_options(argc, argv, &options);

@@ -4,6 +4,7 @@
  */
 #include "supervisor/operations.h"
 
+#include "supervisor/access-log.h"
 #include "supervisor/certificates.h"
 #include "supervisor/doctor.h"
 #include "supervisor/network.h"
@@ -563,6 +564,7 @@ const struct server_op operations[] = {
     {"policy.get", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_policy_get},
     {"policy.check", ROLE_API, STATE_READY, FIELDS(text_fields), 0, op_policy_check},
     {"tls.get", BOTH, STATE_READY, NULL, 0, 0, op_tls_get},
+    {"log.get", ROLE_PROXY, STATE_READY, NULL, 0, 0, op_log_get},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

@@ -26,7 +26,7 @@ struct program {
 };
 
 struct passed {
-    int fds[6 + LISTENERS_MAX];
+    int fds[7 + LISTENERS_MAX];
     char names[128];
     int count;
 };

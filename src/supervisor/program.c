@@ -143,6 +143,8 @@ static int start_program(struct program *program, struct error *err)
         program_pass(&passed, program->supervisor->certificates_fd, "certificates");
     if (program->role != ROLE_RESOLVER)
         program_pass(&passed, program->supervisor->preview_key_fd, "preview-key");
+    if (program->role == ROLE_PROXY)
+        program_pass(&passed, program->supervisor->access_log_fd, "access-log");
     cleanup_close int figures = figures_for(program);
     program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)

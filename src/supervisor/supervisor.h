@@ -33,6 +33,7 @@ struct supervisor {
     int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     int preview_key_fd;  /* preview-key.h */
+    int access_log_fd;   /* access-log.h; -1: there is none */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

@@ -4,6 +4,7 @@
 #include "api/supervisor.h"
 
 #include "api/events/hub.h"
+#include "api/inits.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
 #include "base/fd.h"
@@ -247,6 +248,12 @@ static void ask_certificates(struct supervisor *supervisor)
         log_warning("asking for the certificates: %s", err.message);
 }
 
+static void take_state(struct api *api, json_t *sandbox)
+{
+    inits_sandbox(api, sandbox);
+    event_hub_sandbox(api->events, sandbox);
+}
+
 static void on_event(struct rpc *rpc, const char *name, json_t *event)
 {
     struct supervisor *supervisor = rpc->userdata;
@@ -254,7 +261,7 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     if (str_equal(name, "tls.changed"))
         ask_certificates(supervisor);
     else if (str_equal(name, "sandbox.state"))
-        event_hub_sandbox(supervisor->api->events, json_object_get(event, "sandbox"));
+        take_state(supervisor->api, json_object_get(event, "sandbox"));
     else if (str_equal(name, "sandbox.report"))
         event_hub_report(supervisor->api->events, event);
 }
@@ -286,8 +293,10 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
             log_error("the supervisor refused us: %s", err->message);
         return;
     }
-    if (supervisor->again) /* another supervisor, which may have read others */
+    if (supervisor->again) { /* another supervisor, which may have read others */
         ask_certificates(supervisor);
+        inits_doubt(supervisor->api);
+    }
     supervisor->ready = true;
     supervisor->lost_ms = 0;
     log_info("connected to the supervisor");

@@ -121,6 +121,18 @@ static void show_stopped(struct client *client)
     reply_page(client, &page);
 }
 
+static void show_paused(struct client *client)
+{
+    struct page page = {.status = 503,
+                        .code = "sandbox_paused",
+                        .title = "The sandbox is paused",
+                        .message = "Resume it, and this page will load.",
+                        .poll = "",
+                        .retry_after = 5};
+
+    reply_page(client, &page);
+}
+
 static void show_starting(struct client *client)
 {
     struct page page = {.status = 503,
@@ -299,6 +311,13 @@ static void route(struct client *client)
             bridge_answer(client);
         else
             route_running(client, &view);
+        break;
+    case ROUTE_ASLEEP:
+        park(client, TIMER_SUPERVISOR);
+        sandbox_wake(&client->worker->proxy->routes, client->site->sandbox);
+        break;
+    case ROUTE_PAUSED:
+        show_paused(client);
         break;
     }
 }

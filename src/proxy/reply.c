@@ -153,8 +153,12 @@ static const char *state_name(const struct client *client, const struct view *vi
 
     if (view->state == ROUTE_UNKNOWN)
         return "unknown";
-    if (view->state != ROUTE_RUNNING)
-        return view->state == ROUTE_STOPPED ? "sandbox_stopped" : "starting";
+    if (view->state == ROUTE_STOPPED)
+        return "sandbox_stopped";
+    if (view->state == ROUTE_PAUSED)
+        return "sandbox_paused";
+    if (view->state != ROUTE_RUNNING && view->state != ROUTE_ASLEEP)
+        return "starting";
     if (port > 0 && port != view->port)
         return listens(detail, port) ? "ready" : "not_listening";
     if (view->service == SERVICE_CRASHED && view->auto_restart)

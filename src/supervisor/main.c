@@ -9,7 +9,9 @@
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
+#include "supervisor/idle.h"
 #include "supervisor/own-filter.h"
+#include "supervisor/pause.h"
 #include "supervisor/preview-key.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
@@ -236,7 +238,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
     programs_stop(supervisor);
     for (struct sandbox *sandbox = supervisor->sandboxes; sandbox; sandbox = sandbox->next) {
         struct error err = ERROR_NONE;
-        if (sandbox->state == SANDBOX_RUNNING && sandbox_stop(sandbox, 3000, &err) < 0)
+        if (sandbox_lives(sandbox) && sandbox_stop(sandbox, 3000, &err) < 0)
             log_warning("sandbox %s: %s", sandbox->id, err.message);
     }
     supervisor_check_stopped(supervisor);
@@ -395,7 +397,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     r = disk_guard_start(supervisor, err);
     if (r < 0)
         return r;
-    return programs_start(supervisor, err);
+    r = programs_start(supervisor, err);
+    return r < 0 ? r : idle_start(supervisor, err);
 }
 
 static void tear_down(struct supervisor *supervisor)

@@ -17,6 +17,7 @@ struct client;
 struct program;
 struct disk_backend;
 struct egress;
+struct figures;
 
 struct supervisor {
     struct config config;
@@ -31,6 +32,7 @@ struct supervisor {
     char disk_text[160];             /* what it is, and why */
     int init_fd;                     /* auracode-init, sealed memfd */
     int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
+    struct figures *figures;         /* the same, to read; NULL: nobody needs it (idle.h) */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     int preview_key_fd;  /* preview-key.h */
     int access_log_fd;   /* access-log.h; -1: there is none */

@@ -335,6 +335,16 @@ export const holds = [
         test: ['access-log', '^the client is whom'],
     },
     {
+        name: 'what somebody has paused is woken by nobody',
+        edits: [['src/supervisor/pause.c', '    if (sandbox_sleeps(sandbox))\n        r = sandbox_resume(sandbox, err);', '    if (sandbox->state == SANDBOX_PAUSED)\n        r = sandbox_resume(sandbox, err);']],
+        test: ['idle', '^what somebody has paused'],
+    },
+    {
+        name: 'a private preview wakes for a good token only',
+        edits: [['src/proxy/dispatch.c', 'view.state != ROUTE_UNKNOWN && !admit(client)', 'view.state != ROUTE_UNKNOWN && view.state != ROUTE_ASLEEP && !admit(client)']],
+        test: ['idle', '^a private preview wakes'],
+    },
+    {
         name: 'a tenant allows no private network',
         edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
         test: ['egress', '^a network that is not public'],

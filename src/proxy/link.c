@@ -422,12 +422,14 @@ static void on_woken(void *userdata, json_t *result, struct ipc_fds *fds, const 
     if (!answered(link))
         return;
     link->waking = false;
-    if (json_is_string(json_object_get(object, "state")))
+    if (json_is_string(json_object_get(object, "state"))) {
         link_state(link, object);
-    else if (err->err == ENOENT)
+    } else if (err->err == ENOENT) {
         set_unknown(link);
-    else if (err->err != ECONNRESET) /* it is in another state now */
-        ask_state(link);
+    } else if (err->err != ECONNRESET) { /* it is in another state now */
+        link->ask_again = true;
+        retry_later(link);
+    }
 }
 
 /* Whoever wanted it meanwhile is served by the same call. */
@@ -442,7 +444,10 @@ void link_refresh(struct link *link)
     struct control *control = link->control;
     enum route_state state = sandbox_view(link->sandbox).state;
 
-    if (!control->up || link->forgotten || now_monotonic_ms() < link->retry_at)
+    if (!control->up || link->forgotten)
+        return;
+    bool must_wake = state == ROUTE_ASLEEP && !link->waking && atomic_load(&link->sandbox->wanted);
+    if (now_monotonic_ms() < link->retry_at && !must_wake)
         return;
     if (control->in_flight >= IN_FLIGHT_MAX) {
         control->postponed = true;
@@ -453,7 +458,7 @@ void link_refresh(struct link *link)
     if (state == ROUTE_LINKING && !link->linked && !link->connecting)
         link->connecting =
             call_supervisor(link, "sandbox.connect", json_object(), on_connection) == 0;
-    if (state == ROUTE_ASLEEP && !link->waking && atomic_load(&link->sandbox->wanted))
+    if (must_wake)
         wake(link);
     if (state == ROUTE_RUNNING && link->linked && !link->filling)
         fill_stock(link);

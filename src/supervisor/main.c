@@ -358,6 +358,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     if (r == 0)
         r = open_folders(supervisor, err);
     if (r == 0)
+        r = access_log_open(supervisor, err);
+    if (r == 0)
         r = disk_choose(supervisor, err);
     if (r == 0)
         r = load_init(supervisor, err);
@@ -382,8 +384,6 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         r = certificates_open(supervisor, err);
     if (r == 0)
         r = preview_key_open(supervisor, err);
-    if (r == 0)
-        r = access_log_open(supervisor, err);
     if (r == 0)
         r = own_filter_install(err);
     if (r == 0)

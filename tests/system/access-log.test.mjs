@@ -128,7 +128,7 @@ test('protocols: HTTP/1.0, HTTP/2 over TLS', async () => {
     await raw(`GET /old HTTP/1.0\r\nHost: ${id}.localhost\r\n\r\n`);
     assert.equal((await line('/old')).protocol, 'HTTP/1.0');
     const session = http2.connect(`https://${id}.localhost:${daemon.proxyTlsPort}`, {
-        ca: authority.pem, servername: `${id}.localhost`,
+        ca: authority.pem, servername: `${id}.localhost`, checkServerIdentity: () => undefined, // no wildcard goes below a single label
         lookup: (host, options, done) => (options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)),
     });
     const stream = session.request({ ':path': '/new', 'user-agent': 'two' });
@@ -171,9 +171,9 @@ test('no token is in the log, wherever it was given', async () => {
 
 test('bytes of any kind stay one line of JSON', async () => {
     await raw(Buffer.concat([Buffer.from(head('/bytes?"\\{', 'User-Agent: a"\\').slice(0, -2)), Buffer.from([0xff, 0xfe, 0xc3, 0xa4, 0x09, 0xed, 0xa0, 0x80]), Buffer.from('\r\nReferer: ","ended":"forged\r\n\r\n')]));
-    await raw(head('/control', 'User-Agent: a\x01b'));
+    await raw(head('/control', 'User-Agent: a\x01b\r\n'));
     await raw(Buffer.from('GET /\x00\xff HTTP/1.1\r\n\r\n', 'latin1'));
-    await raw(head(`/long/${'"'.repeat(5000)}`, `User-Agent: ${'\\'.repeat(5000)}`));
+    await raw(head(`/long/${'"'.repeat(5000)}`, `User-Agent: ${'\\'.repeat(5000)}\r\n`));
     await daemon.preview(id, '/last-of-hostile');
     await line('/last-of-hostile');
     const all = lines();
@@ -183,7 +183,7 @@ test('bytes of any kind stay one line of JSON', async () => {
     const long = all.find(({ path: asked }) => asked?.startsWith('/long/'));
     assert.ok(long.path.endsWith('"…') && long.path.length < 1100 && long.user_agent.endsWith('…'), long.path);
     const refused = all.filter(({ status, path: asked }) => status === 400 && asked === null);
-    assert.ok(refused.length >= 1 && refused.every(({ answer, sandbox, method }) => answer && sandbox === null && method === null), JSON.stringify(refused));
+    assert.ok(refused.length >= 2 && refused.every(({ answer, sandbox, method }) => answer && sandbox === null && method === null), JSON.stringify(refused));
 });
 
 test('what ended a request', async () => {
@@ -263,7 +263,7 @@ const rotated = () => files().filter((name) => /\.\d+$/.test(name));
 test('at its size the file is rotated, and no line is lost or doubled', async () => {
     const paths = await load('rotate', { count: 900, pad: `?${'p'.repeat(500)}` });
     await eachOnce('rotate', paths);
-    assert.ok(rotated().length >= 3, `${rotated()}`);
+    assert.ok(rotated().length >= 2, `${rotated()}`);
     for (const name of rotated()) assert.ok(fs.statSync(path.join(disk, name)).size >= SIZE, name);
     await load('many', { count: 1800, pad: `?${'p'.repeat(1500)}` });
     await until('the oldest is gone', () => rotated().length === KEEP && rotated().includes(`access.log.${KEEP}`));

@@ -44,7 +44,7 @@ test('a sandbox that nobody uses is paused, says why, and stands still until a r
     const ticks = Number((await daemon.preview(id, '/ticks')).body), began = performance.now();
     const sandbox = await asleep();
     assert.deepEqual([sandbox.cause, sandbox.cause_text], ['idle', 'paused, since nobody used it for 1 s']);
-    assert.match((await daemon.cli(['ls'])).stdout, new RegExp(`${id}\\s+paused`));
+    assert.match((await daemon.cli(['ls'])).stdout, new RegExp(`${id}\\s+-\\s+paused`));
     assert.match((await daemon.cli(['inspect', id])).stdout, /cause\s+idle/);
     const events = (await daemon.cli(['events', id, '--json'])).stdout;
     assert.match(events, /"state":\s*"paused"/);

@@ -429,6 +429,8 @@ static void on_woken(void *userdata, json_t *result, struct ipc_fds *fds, const 
     } else if (err->err != ECONNRESET) { /* it is in another state now */
         link->ask_again = true;
         retry_later(link);
+    } else { /* the next supervisor is asked */
+        atomic_store(&link->sandbox->wanted, true);
     }
 }
 
@@ -437,6 +439,8 @@ static void wake(struct link *link)
 {
     atomic_store(&link->sandbox->wanted, false);
     link->waking = call_supervisor(link, "sandbox.wake", json_object(), on_woken) == 0;
+    if (!link->waking)
+        atomic_store(&link->sandbox->wanted, true);
 }
 
 void link_refresh(struct link *link)
@@ -476,17 +480,6 @@ static void take_access(struct link *link, const json_t *object)
         publish(link);
 }
 
-/* Sockets and the connection to its init are of use again when it goes on. A request that came in
- * just before wakes it at once: clients are counted before they look at the state. */
-static void link_rests(struct link *link, bool sleeps)
-{
-    struct sandbox *sandbox = link->sandbox;
-
-    set_state(link, sleeps ? ROUTE_ASLEEP : ROUTE_PAUSED);
-    if (sleeps && atomic_load(&sandbox->clients) > 0)
-        atomic_store(&sandbox->wanted, true);
-}
-
 static void link_runs(struct link *link)
 {
     if (link->heard && rests(sandbox_view(link->sandbox).state))
@@ -508,7 +501,9 @@ void link_state(struct link *link, const json_t *object)
     if (strcmp(state, "running") == 0) {
         link_runs(link);
     } else if (strcmp(state, "paused") == 0) {
-        link_rests(link, json_is_true(json_object_get(object, "sleeps")));
+        /* sockets and the connection to its init are of use again when it goes on */
+        bool sleeps = json_is_true(json_object_get(object, "sleeps"));
+        set_state(link, sleeps ? ROUTE_ASLEEP : ROUTE_PAUSED);
     } else {
         unlink_init(link);
         set_state(link, strcmp(state, "creating") == 0 ? ROUTE_CREATING : ROUTE_STOPPED);

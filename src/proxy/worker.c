@@ -131,11 +131,26 @@ void worker_again(struct worker *worker, struct client *client)
     worker->again = client;
 }
 
+/* Requests that were let in and sent before it was known to sleep: nobody would answer them. */
+static void wake_at_work(struct worker *worker, struct site *site)
+{
+    if (sandbox_view(site->sandbox).state != ROUTE_ASLEEP)
+        return;
+    for (const struct client *client = worker->clients; client; client = client->next)
+        if (client->site == site &&
+            (client->state == CLIENT_CONNECT || client->state == CLIENT_EXCHANGE ||
+             client->state == CLIENT_TUNNEL)) {
+            sandbox_wake(&worker->proxy->routes, site->sandbox);
+            return;
+        }
+}
+
 static void site_changed(struct worker *worker, struct site *site)
 {
     site->refs++;
     site_refresh(worker, site);
     admit_review(worker, site);
+    wake_at_work(worker, site);
     for (struct client *client = site->waiters, *next; client; client = next) {
         next = client->wait_next;
         if (client->state != CLIENT_PARKED)

@@ -53,16 +53,22 @@ static uint16_t port_of(struct text text)
     return port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
+struct text forwarded_addresses(const struct head *head)
+{
+    struct text addresses = value_of(head, TEXT("x-forwarded-for"));
+
+    return is_address_list(addresses) ? addresses : TEXT("");
+}
+
 void forwarded_read(const struct head *head, struct forwarded *ret_forwarded)
 {
     struct text host = first_of(value_of(head, TEXT("x-forwarded-host")));
-    struct text addresses = value_of(head, TEXT("x-forwarded-for"));
 
     *ret_forwarded = (struct forwarded){
         .host = authority_check(host) > 0 ? host : TEXT(""),
         .port = port_of(first_of(value_of(head, TEXT("x-forwarded-port")))),
         .secure = text_is_case(first_of(value_of(head, TEXT("x-forwarded-proto"))), TEXT("https")),
-        .addresses = is_address_list(addresses) ? addresses : TEXT(""),
+        .addresses = forwarded_addresses(head),
     };
 }
 
@@ -114,9 +120,9 @@ static bool is_trusted(struct text address, const struct networks *trusted)
     return networks_hold(trusted, text);
 }
 
-struct text forwarded_client(const struct forwarded *forwarded, const struct networks *trusted)
+struct text forwarded_client(struct text addresses, const struct networks *trusted)
 {
-    struct text list = forwarded->addresses, address = TEXT("");
+    struct text list = addresses, address = TEXT("");
 
     while (list.length > 0) {
         address = take_last(&list);

@@ -1,11 +1,12 @@
-/* Theory of operation: see record-line.h. The value is gone through once; at each place is either a
- * token, which the mask stands for, or one character, which is written plainly or as an escape. */
+/* Theory of operation: see record-line.h. The value is gone through once; at each place are either
+ * characters that stand for themselves, a token, which the mask stands for, or one character that
+ * is written as it is or as an escape. Nothing is printed by format, since there is a line a
+ * request. */
 #include "proxy/record-line.h"
 
 #include "base/preview-token.h"
 #include "base/utf8.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -22,16 +23,25 @@ void record_line_add(struct record_line *line, struct text text)
     line->length += text.length;
 }
 
-void record_line_print(struct record_line *line, const char *format, ...)
+void record_line_number(struct record_line *line, uint64_t number)
 {
-    size_t room = line->size - line->length;
-    va_list arguments;
+    char digits[20];
+    size_t at = sizeof(digits);
 
-    va_start(arguments, format);
-    int n = vsnprintf(line->data + line->length, room, format, arguments);
-    va_end(arguments);
-    if (n >= 0 && (size_t)n < room)
-        line->length += (size_t)n;
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    record_line_add(line, (struct text){digits + at, sizeof(digits) - at});
+}
+
+void record_line_ms(struct record_line *line, uint64_t us)
+{
+    unsigned int rest = (unsigned int)(us % 1000);
+    char decimals[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
+                       (char)('0' + rest % 10)};
+
+    record_line_number(line, us / 1000);
+    record_line_add(line, (struct text){decimals, sizeof(decimals)});
 }
 
 static bool starts(struct text text, struct text with)
@@ -114,27 +124,43 @@ static size_t next_piece(struct text text, struct text *ret_piece, char buffer[S
     return token;
 }
 
+/* Characters at the front that stand for themselves and begin no token. */
+static size_t plain_length(struct text text)
+{
+    size_t n = 0;
+
+    while (n < text.length && text.data[n] >= ' ' && text.data[n] < 0x7f && text.data[n] != '"' &&
+           text.data[n] != '\\' && text.data[n] != PREVIEW_TOKEN_QUERY[0] &&
+           text.data[n] != PREVIEW_TOKEN_PREFIX[0])
+        n++;
+    return n;
+}
+
 static void add_value(struct record_line *line, struct text value, size_t most)
 {
-    size_t room = most - strlen(ELLIPSIS), used = 0;
+    size_t room = most - strlen(ELLIPSIS);
     char buffer[SPELLED_MAX + 1];
     struct text piece;
 
     while (value.length > 0) {
-        size_t n = next_piece(value, &piece, buffer);
-        if (used + piece.length > room) {
+        size_t plain = plain_length(value);
+        piece = (struct text){value.data, plain < room ? plain : room};
+        size_t n = plain > 0 ? piece.length : next_piece(value, &piece, buffer);
+        if (n == 0 || piece.length > room) {
             record_line_add(line, TEXT(ELLIPSIS));
             return;
         }
         record_line_add(line, piece);
-        used += piece.length;
+        room -= piece.length;
         value = behind(value, n);
     }
 }
 
-void record_line_member(struct record_line *line, const char *name, struct text value, size_t most)
+void record_line_member(struct record_line *line, struct text name, struct text value, size_t most)
 {
-    record_line_print(line, ",\"%s\":", name);
+    record_line_add(line, TEXT(",\""));
+    record_line_add(line, name);
+    record_line_add(line, TEXT("\":"));
     if (!value.data) {
         record_line_add(line, TEXT("null"));
         return;

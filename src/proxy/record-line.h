@@ -16,11 +16,12 @@ struct record_line {
 
 /* Appends all of it, or nothing where there is no room. */
 void record_line_add(struct record_line *line, struct text text);
-void record_line_print(struct record_line *line, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void record_line_number(struct record_line *line, uint64_t number);
+/* Microseconds as milliseconds with three decimals. */
+void record_line_ms(struct record_line *line, uint64_t us);
 
 /* Appends ,"NAME":"VALUE", the value in at most `most` bytes (at least 8): one of more than three
  * less is cut between two characters and ends with U+2026; without data it is null. A token is what
  * follows `auracode_token=`, also with the sign in percent encoding, up to the next parameter, and
  * anything that looks like one. */
-void record_line_member(struct record_line *line, const char *name, struct text value, size_t most);
+void record_line_member(struct record_line *line, struct text name, struct text value, size_t most);

@@ -92,44 +92,50 @@ void records_free(struct worker *worker)
 
 static const struct text nothing = {NULL, 0};
 
-/* Of a field that is there, perhaps empty; else without data. */
-static struct text field_of(const struct head *head, struct text name)
+/* Fields that the line has; without data where the request has none. */
+struct fields {
+    struct text user_agent, referer, request_id;
+};
+
+static void find_fields(const struct head *head, struct fields *fields)
 {
+    const struct {
+        struct text name, *value;
+    } wanted[] = {{TEXT("user-agent"), &fields->user_agent},
+                  {TEXT("referer"), &fields->referer},
+                  {TEXT("x-request-id"), &fields->request_id}};
+
     for (size_t i = 0; i < head->n_fields; i++)
-        if (text_is_case(head->fields[i].name, name))
-            return head->fields[i].value;
-    return nothing;
+        for (size_t w = 0; w < ELEMENTS(wanted); w++)
+            if (head->fields[i].name.length == wanted[w].name.length && !wanted[w].value->data &&
+                text_is_case(head->fields[i].name, wanted[w].name))
+                *wanted[w].value = head->fields[i].value;
 }
 
-static void add_client(struct record_line *line, const struct client *client,
-                       const struct head *head)
+static struct text address_of(const struct client *client, const struct head *head)
 {
-    struct text address = {client->address, strlen(client->address)};
-    struct forwarded forwarded;
+    struct text told = head && client->trusted ? forwarded_client(forwarded_addresses(head),
+                                                                  &client->worker->proxy->trusted)
+                                               : nothing;
 
-    if (head && client->trusted) {
-        forwarded_read(head, &forwarded);
-        struct text told = forwarded_client(&forwarded, &client->worker->proxy->trusted);
-        address = told.length > 0 ? told : address;
-    }
-    record_line_member(line, "client", address, CLIENT_MOST);
+    return told.length > 0 ? told : (struct text){client->address, strlen(client->address)};
 }
 
 static void write_request(struct record_line *line, const struct client *client,
                           const struct head *head)
 {
     struct text host = {client->authority, client->authority_length};
+    struct fields fields = {nothing, nothing, nothing};
 
-    record_line_member(line, "host", head ? host : nothing, HOST_MOST);
-    add_client(line, client, head);
-    record_line_member(line, "method", head ? head->method : nothing, METHOD_MOST);
-    record_line_member(line, "path", head ? client_target(head) : nothing, PATH_MOST);
-    record_line_member(line, "user_agent", head ? field_of(head, TEXT("user-agent")) : nothing,
-                       USER_AGENT_MOST);
-    record_line_member(line, "referer", head ? field_of(head, TEXT("referer")) : nothing,
-                       REFERER_MOST);
-    record_line_member(line, "request_id", head ? field_of(head, TEXT("x-request-id")) : nothing,
-                       REQUEST_ID_MOST);
+    if (head)
+        find_fields(head, &fields);
+    record_line_member(line, TEXT("host"), head ? host : nothing, HOST_MOST);
+    record_line_member(line, TEXT("client"), address_of(client, head), CLIENT_MOST);
+    record_line_member(line, TEXT("method"), head ? head->method : nothing, METHOD_MOST);
+    record_line_member(line, TEXT("path"), head ? client_target(head) : nothing, PATH_MOST);
+    record_line_member(line, TEXT("user_agent"), fields.user_agent, USER_AGENT_MOST);
+    record_line_member(line, TEXT("referer"), fields.referer, REFERER_MOST);
+    record_line_member(line, TEXT("request_id"), fields.request_id, REQUEST_ID_MOST);
 }
 
 static const char *protocol_of(const struct client *client, const struct head *head)
@@ -236,53 +242,67 @@ static void add_time(struct record_line *line, int64_t ms)
     static _Thread_local char text[24];
     static _Thread_local time_t of = -1;
     time_t second = (time_t)(ms / 1000);
+    unsigned int rest = (unsigned int)(ms % 1000);
     struct tm tm;
 
     if (second != of && gmtime_r(&second, &tm)) {
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.", &tm);
         of = second;
     }
-    record_line_print(line, "{\"time\":\"%s.%03dZ\"", text, (int)(ms % 1000));
+    char decimals[] = {(char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
+                       (char)('0' + rest % 10)};
+    record_line_add(line, TEXT("{\"time\":\""));
+    record_line_add(line, (struct text){text, strlen(text)});
+    record_line_add(line, (struct text){decimals, sizeof(decimals)});
+    record_line_add(line, TEXT("Z\""));
 }
 
-static void add_target(struct record_line *line, const struct client *client)
+/* Null for nought. */
+static void add_positive(struct record_line *line, struct text before, uint64_t number)
 {
-    const struct target *target = &client->target;
-
-    record_line_print(line, target->id[0] ? ",\"sandbox\":\"%s\"" : ",\"sandbox\":null",
-                      target->id);
-    record_line_print(line, client->port > 0 ? ",\"port\":%u" : ",\"port\":null", client->port);
-}
-
-static const char *boolean(bool value)
-{
-    return value ? "true" : "false";
-}
-
-static void add_outcome(struct record_line *line, const struct record *record,
-                        const struct client *client)
-{
-    const struct peer *peer = &client->peer;
-    const char *code = record->code, *quote = code ? "\"" : "";
-    uint64_t us = now_us() - record->began_us;
-
-    record_line_print(line, ",\"protocol\":\"%s\",\"tls\":%s", record->protocol,
-                      boolean(record->tls));
-    record_line_print(line, record->status > 0 ? ",\"status\":%u" : ",\"status\":null",
-                      record->status);
-    record_line_print(line, ",\"answer\":%s%s%s,\"websocket\":%s", quote, code ? code : "null",
-                      quote, boolean(record->status == 101));
-    record_line_print(line, ",\"bytes_in\":%llu,\"bytes_out\":%llu,\"duration_ms\":%llu.%03u",
-                      (unsigned long long)(peer->received - peer->in.length - record->received),
-                      (unsigned long long)(peer->sent - record->sent),
-                      (unsigned long long)(us / 1000), (unsigned int)(us % 1000));
-    if (record->has_head)
-        record_line_print(line, ",\"upstream_ms\":%llu.%03u,\"upstream_reused\":%s",
-                          (unsigned long long)(record->head_us / 1000),
-                          (unsigned int)(record->head_us % 1000), boolean(record->reused));
+    record_line_add(line, before);
+    if (number > 0)
+        record_line_number(line, number);
     else
+        record_line_add(line, TEXT("null"));
+}
+
+static void add_bool(struct record_line *line, struct text before, bool value)
+{
+    record_line_add(line, before);
+    record_line_add(line, value ? TEXT("true") : TEXT("false"));
+}
+
+/* A literal of ours, or NULL. */
+static void add_word(struct record_line *line, struct text before, const char *word)
+{
+    record_line_add(line, before);
+    record_line_add(line, word ? TEXT("\"") : TEXT("null"));
+    record_line_add(line, (struct text){word ? word : "", word ? strlen(word) : 0});
+    record_line_add(line, word ? TEXT("\"") : TEXT(""));
+}
+
+static void add_upstream(struct record_line *line, const struct record *record)
+{
+    if (!record->has_head) {
         record_line_add(line, TEXT(",\"upstream_ms\":null,\"upstream_reused\":null"));
-    record_line_print(line, ",\"ended\":\"%s\"}\n", record->reason);
+        return;
+    }
+    record_line_add(line, TEXT(",\"upstream_ms\":"));
+    record_line_ms(line, record->head_us);
+    add_bool(line, TEXT(",\"upstream_reused\":"), record->reused);
+}
+
+static void add_figures(struct record_line *line, const struct record *record,
+                        const struct peer *peer)
+{
+    record_line_add(line, TEXT(",\"bytes_in\":"));
+    record_line_number(line, peer->received - peer->in.length - record->received);
+    record_line_add(line, TEXT(",\"bytes_out\":"));
+    record_line_number(line, peer->sent - record->sent);
+    record_line_add(line, TEXT(",\"duration_ms\":"));
+    record_line_ms(line, now_us() - record->began_us);
+    add_upstream(line, record);
 }
 
 void record_end(struct client *client)
@@ -297,9 +317,17 @@ void record_end(struct client *client)
         record->reason =
             client->peer.failed || client->peer.eof ? RECORD_CLIENT_GONE : RECORD_UPSTREAM_LOST;
     add_time(&line, record->began_at);
-    add_target(&line, client);
+    add_word(&line, TEXT(",\"sandbox\":"), client->target.id[0] ? client->target.id : NULL);
+    add_positive(&line, TEXT(",\"port\":"), client->port);
     record_line_add(&line, (struct text){record->text, record->length});
-    add_outcome(&line, record, client);
+    add_word(&line, TEXT(",\"protocol\":"), record->protocol);
+    add_bool(&line, TEXT(",\"tls\":"), record->tls);
+    add_positive(&line, TEXT(",\"status\":"), record->status);
+    add_word(&line, TEXT(",\"answer\":"), record->code);
+    add_bool(&line, TEXT(",\"websocket\":"), record->status == 101);
+    add_figures(&line, record, &client->peer);
+    add_word(&line, TEXT(",\"ended\":"), record->reason);
+    record_line_add(&line, TEXT("}\n"));
     log_feed_add(client->worker->feed, text, line.length);
     client->record = NULL;
     give_back(client->worker, record);

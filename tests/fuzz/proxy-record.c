@@ -29,7 +29,7 @@ static void check(struct text value, size_t most)
 
     record_line_add(&line, TEXT("{\"first\":1"));
     size_t before = line.length;
-    record_line_member(&line, "value", value, most);
+    record_line_member(&line, TEXT("value"), value, most);
     if (line.length - before > most + strlen(",\"value\":\"\""))
         abort();
     record_line_add(&line, TEXT("}"));

@@ -20,7 +20,7 @@ static json_t *written(struct text value, size_t most)
     char text[4096] = "{\"first\":1";
     struct record_line line = {text, sizeof(text), strlen(text)};
 
-    record_line_member(&line, "value", value, most);
+    record_line_member(&line, TEXT("value"), value, most);
     record_line_add(&line, TEXT("}"));
     assert_true(line.length < sizeof(text));
     assert_null(memchr(text, '\n', line.length));
@@ -85,7 +85,7 @@ static void no_bound_is_exceeded(void **state)
             struct record_line line = {text, sizeof(text), 0};
             for (size_t i = 0; i < length; i++)
                 value[i] = hostile[(i * 3 + most) % sizeof(hostile)];
-            record_line_member(&line, "v", (struct text){value, length}, most);
+            record_line_member(&line, TEXT("v"), (struct text){value, length}, most);
             assert_true(line.length <= most + strlen(",\"v\":\"\""));
         }
 }
@@ -116,6 +116,23 @@ static void no_part_of_a_token_is_left(void **state)
     }
 }
 
+static void numbers(void **state)
+{
+    char text[64];
+    struct record_line line = {text, sizeof(text), 0};
+
+    (void)state;
+    record_line_number(&line, 0);
+    record_line_add(&line, TEXT(" "));
+    record_line_number(&line, UINT64_MAX);
+    record_line_add(&line, TEXT(" "));
+    record_line_ms(&line, 12034005);
+    record_line_add(&line, TEXT(" "));
+    record_line_ms(&line, 7);
+    text[line.length] = '\0';
+    assert_string_equal(text, "0 18446744073709551615 12034.005 0.007");
+}
+
 static void the_client_is_who_the_trusted_proxies_saw(void **state)
 {
     static const struct {
@@ -135,8 +152,8 @@ static void the_client_is_who_the_trusted_proxies_saw(void **state)
     (void)state;
     assert_int_equal(networks_parse("127.0.0.0/8, ::1", &trusted), 0);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct forwarded forwarded = {.addresses = {cases[i].told, strlen(cases[i].told)}};
-        struct text client = forwarded_client(&forwarded, &trusted);
+        struct text told = {cases[i].told, strlen(cases[i].told)};
+        struct text client = forwarded_client(told, &trusted);
         assert_int_equal(client.length, strlen(cases[i].expected));
         assert_memory_equal(client.data, cases[i].expected, client.length);
     }
@@ -151,6 +168,7 @@ int main(void)
         cmocka_unit_test(no_bound_is_exceeded),
         cmocka_unit_test(tokens_are_left_out),
         cmocka_unit_test(no_part_of_a_token_is_left),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(the_client_is_who_the_trusted_proxies_saw),
     };
 

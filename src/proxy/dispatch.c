@@ -281,6 +281,12 @@ static void route_running(struct client *client, const struct view *view)
         connect_to(client, port, view);
 }
 
+static void wake(struct client *client)
+{
+    park(client, TIMER_SUPERVISOR);
+    sandbox_wake(&client->worker->proxy->routes, client->site->sandbox);
+}
+
 static void route(struct client *client)
 {
     struct view view = sandbox_view(client->site->sandbox);
@@ -307,14 +313,13 @@ static void route(struct client *client)
         show_stopped(client);
         break;
     case ROUTE_RUNNING:
+    case ROUTE_ASLEEP:
         if (client->reserved == RESERVED_BRIDGE)
             bridge_answer(client);
-        else
+        else if (view.state == ROUTE_RUNNING)
             route_running(client, &view);
-        break;
-    case ROUTE_ASLEEP:
-        park(client, TIMER_SUPERVISOR);
-        sandbox_wake(&client->worker->proxy->routes, client->site->sandbox);
+        else
+            wake(client);
         break;
     case ROUTE_PAUSED:
         show_paused(client);

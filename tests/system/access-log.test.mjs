@@ -72,13 +72,26 @@ after(async () => {
 
 // Every line that there is; each must be JSON.
 const files = () => fs.readdirSync(disk).filter((name) => name.startsWith('access.log') || name === 'moved');
-const text = () => files().map((name) => fs.readFileSync(path.join(disk, name))).join('');
+const inodes = () => files().map((name) => `${name} ${fs.statSync(path.join(disk, name), { throwIfNoEntry: false })?.ino}`).join();
+// All of them, of one moment: a rotation in between is not looked at.
+function bytes() {
+    for (;;) {
+        const before = inodes();
+        try {
+            const all = Buffer.concat(files().map((name) => fs.readFileSync(path.join(disk, name))));
+            if (inodes() === before) return all;
+        } catch (error) {
+            if (error.code !== 'ENOENT') throw error;
+        }
+    }
+}
+const text = () => bytes().toString();
 const parse = (all) => all.split('\n').slice(0, -1).map((line) => JSON.parse(line));
 const lines = () => {
-    const all = text();
-    assert.ok(all === '' || all.endsWith('\n'));
-    assert.ok(Buffer.from(all).equals(Buffer.concat(files().map((name) => fs.readFileSync(path.join(disk, name))))), 'not UTF-8');
-    return parse(all);
+    const all = bytes();
+    assert.ok(all.length === 0 || all.at(-1) === 10);
+    assert.ok(Buffer.from(all.toString()).equals(all), 'not UTF-8');
+    return parse(all.toString());
 };
 const line = (url) => until(`the line of ${url}`, () => lines().find(({ path: asked }) => asked === url));
 
@@ -209,6 +222,9 @@ test('what ended a request', async () => {
     await daemon.preview('aaaaaaaaaaaa', '/nowhere');
     const nowhere = await line('/nowhere');
     assert.deepEqual([nowhere.status, nowhere.answer, nowhere.port, nowhere.ended], [404, 'sandbox_not_found', null, 'done']);
+    assert.equal((await daemon.preview(id, '/.auracode/bridge')).status, 200);
+    const bridge = await line('/.auracode/bridge');
+    assert.deepEqual([bridge.status, bridge.answer, bridge.ended], [200, 'bridge', 'done']);
     const private_ = await begin(`/hold/private?auracode_token=${token}&z`, hidden).then(async (redirected) => {
         assert.equal(redirected.statusCode, 302);
         redirected.resume();

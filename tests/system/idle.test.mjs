@@ -52,7 +52,8 @@ test('a sandbox that nobody uses is paused, says why, and stands still until a r
     const { memory_bytes } = await daemon.ok('GET', `/v1/sandboxes/${id}/stats`);
     assert.ok(memory_bytes > 0);
     await until('it has stood still for a while', () => performance.now() - began > 3000);
-    assert.equal((await get()).state, 'paused', 'reading its figures wakes nobody');
+    assert.equal((await daemon.preview(id, '/.auracode/bridge')).status, 200);
+    assert.equal((await get()).state, 'paused', 'neither its figures nor what the proxy itself serves wakes it');
     const after = Number((await daemon.preview(id, '/ticks')).body);
     assert.ok(after - ticks < 230, `${after - ticks} ticks of 10 ms in ${performance.now() - began} ms`);
     const { state, cause } = await get();

@@ -3,9 +3,9 @@
 // inside a sandbox for ours and on loopback for the peers, the load from wrk and websocket.c on the host. Rounds are
 // interleaved, since a machine's mood changes; printed is the median of the rounds.
 //
-//   node contrib/bench/proxy.mjs [--check] [--rounds N] [--seconds N] [--only 1k,1m,ws,idle] [--against haproxy,nginx]
+//   node contrib/bench/proxy.mjs [--check] [--rounds N] [--seconds N] [--only 1k,1m,ws,idle] [--against haproxy,nginx,log]
 //
-// --check makes a missed bar the exit status; the bars it checks lie below the targets, for a machine that is busy.
+// `log` is ours once more, with [proxy] access_log on. --check makes a missed bar the exit status; the bars it checks lie below the targets, for a machine that is busy.
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -245,7 +245,7 @@ async function idle() {
     bar('less than 10 KB each', rows[0][1] < 10240);
 }
 
-async function startInSandbox() {
+async function startInSandbox(instance) {
     const { id } = await instance.create({ egress: 'none', limits: { cpu: os.cpus().length } });
     await instance.write(id, '/home/user/backend', fs.readFileSync(programs.backend));
     await instance.output(id, ['chmod', '755', '/home/user/backend']);
@@ -253,17 +253,25 @@ async function startInSandbox() {
     return `${id}.localhost:${instance.proxyPort}`;
 }
 
+async function startLogged() {
+    const instance = await Instance.start({ log: { level: 'info' }, proxy: { access_log: path.join(folder, 'access.log') } });
+    instances.push(instance);
+    return { port: instance.proxyPort, host: await startInSandbox(instance), pid: instance.hostProgram('auracode-proxy') };
+}
+
 const instance = await Instance.start({ log: { level: 'info' } });
+const instances = [instance];
 const programs = {}, contenders = [];
 try {
     for (const name of ['backend', 'websocket']) programs[name] = compile(name);
     const backend = await freePort();
-    const peers = { haproxy: startHaproxy, nginx: startNginx };
-    contenders.push({ name: 'auracode', port: instance.proxyPort, host: await startInSandbox(), pid: instance.hostProgram('auracode-proxy') });
+    const peers = { haproxy: startHaproxy, nginx: startNginx, log: startLogged };
+    contenders.push({ name: 'auracode', port: instance.proxyPort, host: await startInSandbox(instance), pid: instance.hostProgram('auracode-proxy') });
     await start(programs.backend, [String(backend)], 'listening');
     for (const name of AGAINST) {
         const port = await freePort();
-        contenders.push({ name, port, host: 'localhost', pid: (await peers[name](port, backend)).pid });
+        const peer = await peers[name](port, backend);
+        contenders.push({ name, port: peer.host ? peer.port : port, host: peer.host ?? 'localhost', pid: peer.pid });
     }
     contenders.push({ name: 'no proxy', port: backend, host: 'localhost' });
     const cases = {
@@ -275,6 +283,6 @@ try {
     for (const name of CASES) await cases[name]();
 } finally {
     for (const child of children) child.kill();
+    for (const each of instances) await each.stop();
     fs.rmSync(folder, { recursive: true, force: true });
-    await instance.stop();
 }

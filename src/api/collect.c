@@ -2,8 +2,8 @@
  * the head is full, which most commands never reach. */
 #include "api/collect.h"
 
-#include "api/utf8.h"
 #include "base/cleanup.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,6 +12,7 @@
 #include "api/inits.h"
 #include "api/status.h"
 #include "api/stream.h"
+#include "api/use.h"
 #include "api/ws.h"
 #include "base/cleanup.h"
 #include "base/id.h"
@@ -29,6 +30,7 @@ struct session {
     char sandbox[SANDBOX_ID_LENGTH + 1];
     struct ws *ws;
     struct stream *stream;
+    struct use *use;
     json_int_t process_id; /* 0: not known to run */
     json_int_t attach_to;  /* 0: start a new one */
     int64_t since;
@@ -40,6 +42,7 @@ static void release(struct session *session)
     if (--session->references > 0)
         return;
     stream_free(session->stream);
+    use_end(session->use);
     free(session);
 }
 
@@ -164,6 +167,7 @@ static void ask(struct session *session, const char *op, json_t *params)
         return;
     }
     session->asked = true;
+    session->use = use_begin(session->api, session->sandbox);
     session->references++;
     ws_pause(session->ws, true); /* input has nowhere to go yet */
     init_call(session->api, session->sandbox, op, params, peer, on_running, session);
@@ -249,6 +253,7 @@ static void on_closed(void *userdata)
 
     session->gone = true;
     stream_free(TAKE_PTR(session->stream));
+    use_end(TAKE_PTR(session->use));
     kill_process(session);
 }
 

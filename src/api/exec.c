@@ -10,6 +10,7 @@
 #include "api/inits.h"
 #include "api/stream.h"
 #include "api/supervisor.h"
+#include "api/use.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -22,6 +23,7 @@ struct exec {
     struct http_request *request;
     const struct exec_body *body;
     struct stream *stream;
+    struct use *use; /* of the sandbox, while the command runs */
     struct collect out, error;
     json_int_t process_id; /* 0: not known to run yet */
     json_t *process;       /* as it ended */
@@ -34,6 +36,7 @@ static void exec_free(void *state)
     struct exec *exec = state;
 
     stream_free(exec->stream);
+    use_end(exec->use);
     collect_free(&exec->out);
     collect_free(&exec->error);
     json_decref(exec->process);
@@ -236,6 +239,7 @@ static int run_sync(struct http_request *request, const struct exec_body *body, 
                                                  "stdin", body->stdin_text != NULL));
     http_on_abort(request, on_abort);
     http_watch_hangup(request);
+    exec->use = use_begin(request->api, request->captures[0]);
     init_call(request->api, request->captures[0], "process.start", params, peer, on_started, exec);
     return 0;
 }

@@ -15,6 +15,8 @@ HANDLER(sandbox_patch);
 HANDLER(sandbox_remove);
 HANDLER(sandbox_start);
 HANDLER(sandbox_stop);
+HANDLER(sandbox_pause);
+HANDLER(sandbox_resume);
 HANDLER(sandbox_stats);
 
 /* system.c */

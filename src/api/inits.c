@@ -6,6 +6,7 @@
 #include "api/dev-wait.h"
 #include "api/init-events.h"
 #include "api/supervisor.h"
+#include "api/use.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
 #include "base/id.h"
@@ -30,6 +31,9 @@ struct init_conn {
     struct api *api;
     char sandbox[SANDBOX_ID_LENGTH + 1];
     bool connecting, dead;
+    bool asleep; /* perhaps: it is to be woken before it is asked */
+    bool waking;
+    int64_t told_at; /* use.h */
     struct rpc rpc;
     sd_event_source *io;
     struct init_call *waiting, **waiting_end;
@@ -211,9 +215,34 @@ static void on_connected(void *userdata, json_t *result, struct ipc_fds *fds,
     send_waiting(conn);
 }
 
+static void on_woken(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err);
+
+struct waking {
+    struct api *api;
+    char sandbox[SANDBOX_ID_LENGTH + 1];
+};
+
+static void wake(struct init_conn *conn)
+{
+    struct waking *waking = calloc(1, sizeof(*waking));
+    struct error err = ERROR_NONE;
+
+    if (!waking) {
+        error_oom(&err);
+        fail_waiting(conn, &err);
+        return;
+    }
+    conn->waking = true;
+    waking->api = conn->api;
+    memcpy(waking->sandbox, conn->sandbox, sizeof(waking->sandbox));
+    supervisor_call(conn->api->supervisor, "sandbox.wake",
+                    json_pack("{s:s}", "sandbox", conn->sandbox), CALL_REPEATABLE, on_woken,
+                    waking);
+}
+
 static bool idle(const struct init_conn *conn)
 {
-    return !conn->connecting && !conn->rpc.calls && !conn->waiting &&
+    return !conn->connecting && !conn->waking && !conn->rpc.calls && !conn->waiting &&
            !dev_wait_any(conn->api, conn->sandbox) && !init_has_listener(conn->api, conn->sandbox);
 }
 
@@ -241,6 +270,44 @@ static struct init_conn *find(struct inits *inits, const char *sandbox)
             return conn;
         }
     return NULL;
+}
+
+/* The connection may have been lost meanwhile, and be another one now. */
+static void on_woken(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    cleanup_free struct waking *waking = userdata;
+    struct init_conn *conn = find(waking->api->inits, waking->sandbox);
+
+    (void)fds;
+    if (!conn || !conn->waking)
+        return;
+    conn->waking = false;
+    conn->asleep = !result;
+    if (result)
+        send_waiting(conn);
+    else
+        fail_waiting(conn, err);
+}
+
+void inits_sandbox(struct api *api, const json_t *sandbox)
+{
+    const char *id = json_string_value(json_object_get(sandbox, "id"));
+    const char *state = json_string_value(json_object_get(sandbox, "state"));
+
+    for (struct init_conn *conn = api->inits->conns; id && conn; conn = conn->next) {
+        if (!str_equal(conn->sandbox, id))
+            continue;
+        conn->asleep = str_equal(state, "paused");
+        if (conn->asleep && conn->rpc.calls && !conn->waking) /* it was asked just before */
+            wake(conn);
+        return;
+    }
+}
+
+void inits_doubt(struct api *api)
+{
+    for (struct init_conn *conn = api->inits->conns; conn; conn = conn->next)
+        conn->asleep = true;
 }
 
 static struct init_conn *start_connection(struct api *api, const char *sandbox)
@@ -275,12 +342,15 @@ static void submit(struct init_call *call)
         call_fail(call, &err);
         return;
     }
-    if (conn->connecting) {
+    use_once(api, conn->sandbox, &conn->told_at);
+    if (conn->connecting || conn->asleep) {
         *conn->waiting_end = call;
         conn->waiting_end = &call->next;
     } else {
         send_call(conn, call);
     }
+    if (conn->asleep && !conn->connecting && !conn->waking)
+        wake(conn);
     if (fresh)
         supervisor_call(api->supervisor, "sandbox.connect",
                         json_pack("{s:s}", "sandbox", conn->sandbox), CALL_REPEATABLE, on_connected,

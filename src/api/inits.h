@@ -17,5 +17,10 @@ void inits_free(struct inits *inits);
 void init_call(struct api *api, const char *sandbox, const char *op, json_t *params, int fd,
                rpc_reply_fn reply, void *userdata);
 
+/* The supervisor tells of a sandbox (protocol.h), or is another one now and may have told us
+ * nothing of its pauses: what is asked next wakes it first, and is refused if it may not. */
+void inits_sandbox(struct api *api, const json_t *sandbox);
+void inits_doubt(struct api *api);
+
 /* A request whose answer interests nobody (a signal, an abort). */
 void init_tell(struct api *api, const char *sandbox, const char *op, json_t *params);

@@ -1,10 +1,10 @@
 /* Theory of operation: see log-format.h. */
 #include "api/log-format.h"
 
-#include "api/utf8.h"
 #include "base/cleanup.h"
 #include "base/protocol.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <string.h>

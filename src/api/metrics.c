@@ -121,6 +121,16 @@ static void write_latencies(FILE *out, const struct figures *figures)
             write_latency(out, name, &figures->slots[i]);
 }
 
+static void write_log_lost(FILE *out, const struct figures *figures)
+{
+    fprintf(
+        out,
+        "# HELP auracode_proxy_access_log_lost_total Lines of the access log that were dropped.\n"
+        "# TYPE auracode_proxy_access_log_lost_total counter\n"
+        "auracode_proxy_access_log_lost_total %" PRIu64 "\n",
+        atomic_load(&figures->log_lost));
+}
+
 static char *write_all(const struct figures *figures)
 {
     char *text = NULL;
@@ -137,6 +147,7 @@ static char *write_all(const struct figures *figures)
         write_requests(out, figures);
         write_simple(out, figures);
         write_latencies(out, figures);
+        write_log_lost(out, figures);
     }
     bool failed = ferror(out);
     if (fclose(out) != 0 || failed) {

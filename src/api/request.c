@@ -9,10 +9,10 @@
 #include "api/audit/audit.h"
 #include "api/http.h"
 #include "api/owner.h"
-#include "api/utf8.h"
 #include "base/cleanup.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -22,8 +22,8 @@
 
 #include <stddef.h>
 
-static const char *const state_choices[] = {"creating", "running",  "stopping", "stopped",
-                                            "failed",   "removing", NULL};
+static const char *const state_choices[] = {"creating", "running", "paused",   "stopping",
+                                            "stopped",  "failed",  "removing", NULL};
 static const char *const wait_choices[] = {"ready", NULL};
 static const char *const source_choices[] = {"dev-server", NULL};
 
@@ -290,6 +290,9 @@ const struct route routes[] = {
     {METHOD_POST, BOX "/start", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_start},
     {METHOD_POST, BOX "/stop", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(stop_body),
      sandbox_stop},
+    {METHOD_POST, BOX "/pause", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_pause},
+    {METHOD_POST, BOX "/resume", SCOPE_SANDBOXES, BODY_NONE, 0, NO_FIELDS, NO_FIELDS,
+     sandbox_resume},
     {METHOD_GET, BOX "/stats", SCOPE_READ, BODY_NONE, 0, NO_FIELDS, NO_FIELDS, sandbox_stats},
 
     {METHOD_POST, BOX "/exec", SCOPE_SANDBOXES, BODY_JSON, 0, NO_FIELDS, SCHEMA(exec_fields),

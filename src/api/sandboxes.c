@@ -74,6 +74,22 @@ HANDLER(sandbox_start)
     return ask(request, "sandbox.start", on_sandbox);
 }
 
+HANDLER(sandbox_pause)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.pause", on_sandbox);
+}
+
+HANDLER(sandbox_resume)
+{
+    (void)query;
+    (void)body;
+    (void)err;
+    return ask(request, "sandbox.resume", on_sandbox);
+}
+
 HANDLER(sandbox_stop)
 {
     const struct sandbox_stop_body *params = body;

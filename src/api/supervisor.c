@@ -4,6 +4,7 @@
 #include "api/supervisor.h"
 
 #include "api/events/hub.h"
+#include "api/inits.h"
 #include "api/jwt.h"
 #include "base/cleanup.h"
 #include "base/event-glue.h"
@@ -290,6 +291,12 @@ void supervisor_refresh_keys(void *userdata)
     rpc_call(&supervisor->rpc, "jwks.refresh", NULL, NULL, 0, on_refresh, NULL, NULL, NULL);
 }
 
+static void take_state(struct api *api, json_t *sandbox)
+{
+    inits_sandbox(api, sandbox);
+    event_hub_sandbox(api->events, sandbox);
+}
+
 static void on_event(struct rpc *rpc, const char *name, json_t *event)
 {
     struct supervisor *supervisor = rpc->userdata;
@@ -299,7 +306,7 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     else if (str_equal(name, "jwks.changed"))
         ask_keys(supervisor);
     else if (str_equal(name, "sandbox.state"))
-        event_hub_sandbox(supervisor->api->events, json_object_get(event, "sandbox"));
+        take_state(supervisor->api, json_object_get(event, "sandbox"));
     else if (str_equal(name, "sandbox.report"))
         event_hub_report(supervisor->api->events, event);
 }
@@ -331,8 +338,10 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
             log_error("the supervisor refused us: %s", err->message);
         return;
     }
-    if (supervisor->again) /* another supervisor, which may have read others */
+    if (supervisor->again) { /* another supervisor, which may have read others */
         ask_certificates(supervisor);
+        inits_doubt(supervisor->api);
+    }
     ask_keys(supervisor);
     supervisor->ready = true;
     supervisor->lost_ms = 0;

@@ -2,9 +2,9 @@
  * text longer. */
 #include "api/uri.h"
 
-#include "api/utf8.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <string.h>

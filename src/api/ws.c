@@ -4,10 +4,10 @@
 #include "api/ws.h"
 
 #include "api/http.h"
-#include "api/utf8.h"
 #include "api/ws-deflate.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <gnutls/crypto.h>

@@ -65,6 +65,10 @@ static const struct key keys[] = {
      CONFIG_FOR_PROXY, NULL},
     {"proxy", "bandwidth_per_sandbox", KEY_SIZE, AT(proxy_bandwidth), "0", 0, (int64_t)1 << 40,
      CONFIG_FOR_PROXY, NULL},
+    {"proxy", "access_log", KEY_TEXT, AT(proxy_access_log), "", 0, 0, CONFIG_FOR_PROXY, NULL},
+    {"proxy", "access_log_size", KEY_SIZE, AT(proxy_access_log_size), "64MiB", 65536,
+     (int64_t)1 << 40, CONFIG_FOR_PROXY, NULL},
+    {"proxy", "access_log_keep", KEY_INT, AT(proxy_access_log_keep), "5", 1, 1000, 0, NULL},
     {"tls", "certificate", KEY_TEXT, AT(tls_certificate), "", 0, 0, 0, NULL},
     {"tls", "key", KEY_TEXT, AT(tls_key), "", 0, 0, 0, NULL},
     {"tls", "hsts", KEY_INT, AT(tls_hsts_s), "0", 0, 315360000, BOTH, NULL},
@@ -449,6 +453,8 @@ int config_finish(struct config *config, struct error *err)
         r = check_absolute("--run-dir", config->run_dir, err);
     if (r == 0)
         r = check_absolute("sandbox.templates", config->templates_dir, err);
+    if (r == 0 && config->proxy_access_log[0])
+        r = check_absolute("proxy.access_log", config->proxy_access_log, err);
     if (r == 0 && (strchr(config->sandbox_cgroup, '/') || config->sandbox_cgroup[0] == '.' ||
                    !resource_name_valid(config->sandbox_cgroup)))
         r = error_set_field(err, "sandbox.cgroup", "expected one path component of a-z 0-9 . _ -");

@@ -41,6 +41,9 @@ struct config {
     int64_t proxy_upstream_timeout_ms; /* for a response's head to come; 0: no limit */
     int64_t proxy_max_connections;     /* requests and WebSockets at a time and sandbox; 0: any */
     int64_t proxy_bandwidth;           /* bytes a second and sandbox, both ways; 0: no limit */
+    char *proxy_access_log;            /* file, absolute; "": none */
+    int64_t proxy_access_log_size;     /* bytes, with which it is rotated */
+    int64_t proxy_access_log_keep;     /* rotated files that stay */
     /* [tls] */
     char *tls_certificate; /* PEM files, separated by commas, each with its chain */
     char *tls_key;         /* their keys, in the same order */

@@ -34,6 +34,7 @@ struct figures {
     _Atomic uint32_t era;     /* counts the proxies that have started */
     _Atomic uint32_t leaving; /* the era of one that still finishes its work; 0: none */
     struct figures_slot slots[FIGURES_SLOTS];
+    _Atomic uint64_t log_lost; /* lines of the access log that were dropped */
 };
 
 /* Supervisor: makes or finds the file and gives it its size. A descriptor or a negative errno. */

@@ -13,9 +13,9 @@
  *    "limits":{...} (every member of struct limits in spec.h),"disk":"image"|"project"|"btrfs"|
  *    "plain" (what bounds its files; plain: nothing does; supervisor/disk.h),"generation",
  *    "created_at","started_at" (ms since the epoch, 0: never)}
- *   state: creating | running | stopping | stopped | failed | removing
+ *   state: creating | running | paused | stopping | stopped | failed | removing
  *   cause: three members, null while it runs:
- *     "cause": request (sandbox.stop) | shutdown (of the daemon) | oom | signal | exited (its init) |
+ *     "cause": request (sandbox.stop, sandbox.pause) | idle (paused: nobody used it) | shutdown (of the daemon) | oom | signal | exited (its init) |
  *       start_failed | disk_full (start_failed for want of space) | timeout (of the start) | lost
  *       (nobody saw it) | reboot (of the machine). `stopping` already has it
  *     "cause_text": a sentence
@@ -27,7 +27,8 @@
  * `hello` is legal once and first. Of a sandbox being removed nothing is legal (sandbox_not_found);
  * connect, sockets and stats are for one that runs (else sandbox_not_running), start not for one
  * that is stopping, stop not for one that is being created, template.create for a stopped one (else
- * wrong_state). A hello's listeners are taken only if they listen where the configuration says. A
+ * wrong_state; sandbox_paused for a paused one). One that sleeps (paused as idle) is woken when the API asks for what is for one that
+ * runs. A hello's listeners are taken only if they listen where the configuration says. A
  * peer that does not read its answers is not read either.
  *
  * op               who        fields -> answer
@@ -39,9 +40,15 @@
  * sandbox.create   api        template, name?, env?, labels?, limits?, egress?, policy?, owner?,
  *                             access?
  *                             -> {"sandbox"}, once it runs; an error once it has failed
- * sandbox.get      api proxy  sandbox -> {"sandbox"} (to the proxy: id, state, access, access_epoch only)
+ * sandbox.get      api proxy  sandbox -> {"sandbox"} (to the proxy: id, state, access, access_epoch and
+ *                             "sleeps":bool, paused as idle, only)
  * sandbox.list     api        after? (id), limit? (1..64) -> {"sandboxes":[],"more":bool}, by id
  * sandbox.start    api        sandbox -> {"sandbox"}, once it runs
+ * sandbox.pause    api        sandbox -> {"sandbox"}: its processes are frozen, until resumed
+ * sandbox.resume   api        sandbox -> {"sandbox"}, which runs
+ * sandbox.wake     api proxy  sandbox -> {"sandbox"}: one that idleness has paused goes on;
+ *                             "sandbox_paused" for one that sandbox.pause has
+ * sandbox.used     api        sandbox -> {}: it is not idle ([sandbox] idle_timeout)
  * sandbox.stop     api        sandbox, grace_ms? (0..60000, 5000) -> {"sandbox"}, once stopped
  * sandbox.remove   api        sandbox -> {}, once it is gone from every listing; its files are
  *                             deleted in the background
@@ -93,6 +100,8 @@
  * tls.get          api proxy  -> {} + 1 descriptor: the certificates (tls/certificates.h);
  *                             "not_configured" where [tls] names none
  * webhook.channel  api        -> {} + 1 descriptor: packets to and from auracode-hook (hook/job.h)
+ * log.get          proxy      -> {} + 1 descriptor: the file of [proxy] access_log, to append to;
+ *                             rotated before if it has reached its size. "not_configured"
  * template.list    api        -> {"templates":[{"name","description","parent","dev","created_at",
  *                             "version"}]}; dev: {"command","port"} or null
  * template.create  api        name, sandbox (stopped), description?, dev?, consume? (bool: the
@@ -105,6 +114,7 @@
  * {"event":"sandbox.report","sandbox" (id),"port","report":{}} to the api: see above.
  * {"event":"tls.changed"} to both, when the files of [tls] were read again: ask for them.
  * {"event":"jwks.changed"} after jwks.put, {"event":"jwks.refresh"} for auracode-fetch.
+ * {"event":"log.changed"} to all, when the access log was opened again: the proxy asks for it.
  *
  * 2. The init's socket
  * ====================

@@ -92,6 +92,8 @@ int cmd_set(struct cli *cli, char **args, int n_args);
 int cmd_create(struct cli *cli, char **args, int n_args);
 int cmd_start(struct cli *cli, char **args, int n_args);
 int cmd_stop(struct cli *cli, char **args, int n_args);
+int cmd_pause(struct cli *cli, char **args, int n_args);
+int cmd_resume(struct cli *cli, char **args, int n_args);
 int cmd_rm(struct cli *cli, char **args, int n_args);
 int cmd_url(struct cli *cli, char **args, int n_args);
 int cmd_share(struct cli *cli, char **args, int n_args);

@@ -1,4 +1,4 @@
-/* Verbs on sandboxes: ls inspect create set start stop rm url ports stats. */
+/* Verbs on sandboxes: ls inspect create set start stop pause resume rm url ports stats. */
 #include "cli/cli.h"
 
 #include "base/str.h"
@@ -228,6 +228,16 @@ int cli_each(struct cli *cli, char **args, int n_args, const char *method, const
 int cmd_start(struct cli *cli, char **args, int n_args)
 {
     return cli_each(cli, args, n_args, "POST", "/start", NULL);
+}
+
+int cmd_pause(struct cli *cli, char **args, int n_args)
+{
+    return cli_each(cli, args, n_args, "POST", "/pause", NULL);
+}
+
+int cmd_resume(struct cli *cli, char **args, int n_args)
+{
+    return cli_each(cli, args, n_args, "POST", "/resume", NULL);
 }
 
 int cmd_stop(struct cli *cli, char **args, int n_args)

@@ -152,6 +152,8 @@ const struct verb verbs[] = {
     {"start", "start stopped sandboxes", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_start},
     {"stop", "stop sandboxes, keeping their files", "SANDBOX...", TABLE(stop_options),
      .examples = NULL, ARGS(1, INT_MAX), .run = cmd_stop},
+    {"pause", "freeze sandboxes where they are", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_pause},
+    {"resume", "let paused sandboxes go on", "SANDBOX...", ARGS(1, INT_MAX), .run = cmd_resume},
     {"rm", "remove sandboxes with their files", "SANDBOX...", TABLE(rm_options),
      "auracode rm shop\nauracode rm --all", ARGS(0, INT_MAX), .run = cmd_rm},
     {"exec", "run a command in a sandbox; its exit status is yours", "SANDBOX COMMAND [ARG...]",

@@ -13,6 +13,7 @@
 #include "proxy/access.h"
 #include "proxy/count.h"
 #include "proxy/page.h"
+#include "proxy/record.h"
 #include "proxy/set-cookie.h"
 
 #include <string.h>
@@ -91,6 +92,7 @@ static void redirect(struct client *client, struct text target, const struct acc
 
     client->keep_alive = client->keep_alive && !client->has_body;
     count_answer(client, 302);
+    record_status(client, 302, "token_redirect");
     int r = buffer_hold(&client->worker->buffers, out);
     r = r < 0 ? r
               : buffer_literal(out, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n"
@@ -138,6 +140,7 @@ static void answer_preflight(struct client *client, const struct head *head)
 
     client->keep_alive = client->keep_alive && !client->has_body;
     count_answer(client, 204);
+    record_status(client, 204, "preflight");
     int r = buffer_hold(&client->worker->buffers, out);
     r = r < 0 ? r
               : buffer_print(out,
@@ -220,6 +223,7 @@ static void end(struct client *client)
 {
     bool waits = client->state == CLIENT_CONNECT || client->state == CLIENT_EXCHANGE;
 
+    record_reason(client, RECORD_ACCESS_ENDED);
     if (!waits || client->answered) {
         client_close(client);
         return;

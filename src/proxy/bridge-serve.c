@@ -5,6 +5,7 @@
 #include "proxy/bridge.h"
 
 #include "proxy/client.h"
+#include "proxy/record.h"
 
 #include <string.h>
 #include <sys/eventfd.h>
@@ -28,6 +29,7 @@ static void give_script(struct client *client)
     struct text script = bridge_script();
 
     client->keep_alive = client->keep_alive && !client->has_body;
+    record_status(client, 200, "bridge");
     int r = buffer_hold(&client->worker->buffers, out);
     r = r < 0 ? r
               : buffer_print(out,
@@ -49,6 +51,7 @@ static void accept_reports(struct client *client)
     struct buffer *out = &client->peer.out;
     int r = buffer_hold(&client->worker->buffers, out);
 
+    record_status(client, 204, "report");
     r = r < 0 ? r
               : buffer_print(out, "HTTP/1.1 204 No Content\r\nConnection: %s\r\n",
                              connection_of(client));

@@ -3,6 +3,7 @@
 #include "proxy/client.h"
 
 #include "proxy/quota.h"
+#include "proxy/record.h"
 
 #include "proxy/bridge.h"
 #include "proxy/forwarded.h"
@@ -128,6 +129,7 @@ void client_close(struct client *client)
     if (client->state == CLIENT_DEAD)
         return;
     client->state = CLIENT_DEAD;
+    record_end(client);
     client_release(client);
     h2_free(client);
     peer_close(&worker->buffers, &client->peer);
@@ -265,6 +267,8 @@ static void begin_request(struct client *client, const struct head *head)
     client->interim = client->retries = 0;
     client->waiting_since = client->refused_since = client->token_expires = 0;
     client->target = (struct target){.port = 0};
+    client->port = 0;
+    record_begin(client, head);
     flow_start(&client->up,
                head->body == BODY_CHUNKED  ? FLOW_CHUNKED
                : head->body == BODY_LENGTH ? FLOW_LENGTH
@@ -277,6 +281,9 @@ static void refuse_head(struct client *client, const struct head_error *error)
     client->keep_alive = false;
     client->head_kept = false;
     client->is_head = client->navigation = false;
+    client->target = (struct target){.port = 0};
+    client->port = 0;
+    record_begin(client, NULL);
     buffer_drop(&client->worker->buffers, &client->peer.in);
     reply_error(client, error->status, error->code, error->message);
 }
@@ -369,6 +376,8 @@ void client_finish(struct client *client)
 {
     struct worker *worker = client->worker;
 
+    record_reason(client, RECORD_DONE);
+    record_end(client);
     client_release(client);
     if (client->keep_alive && !atomic_load(&worker->proxy->draining)) {
         client->state = CLIENT_HEAD;
@@ -480,6 +489,7 @@ void client_run(struct client *client)
 
 void client_timeout(struct client *client, enum timer_class class)
 {
+    record_timeout(client, class);
     if (class == TIMER_UPSTREAM) {
         reply_error(client, 504, "upstream_timeout", "The dev server did not answer in time.");
         client_run(client);
@@ -492,6 +502,7 @@ void client_timeout(struct client *client, enum timer_class class)
         h2_timeout(client);
     } else if (class == TIMER_HEAD && client->peer.in.length > 0) {
         refuse_head(client, &slow);
+        record_timeout(client, class);
         client_run(client);
     } else if (client->state == CLIENT_PARKED || client->state == CLIENT_CONNECT) {
         dispatch_timeout(client, class);

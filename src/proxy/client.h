@@ -43,6 +43,7 @@ struct client {
     struct client *wait_next, *wait_previous; /* waiters of the site */
     struct client *again_next, *paused_next;
     struct figures_slot *opened;      /* where it counts as at work */
+    struct record *record;            /* record.h; NULL: none is kept */
     uint64_t sent_us;                 /* when the request went to the dev server */
     uint64_t counted_in, counted_out; /* bytes of the peer that were counted */
     struct site *site;

@@ -2,6 +2,7 @@
  * then made anew by a timer, the listening sockets are shown to the new one, and every link asks
  * again. Threads notice none of it, unless they need something that only it can give. */
 #include "proxy/control.h"
+#include "proxy/access-log.h"
 
 #include "base/cleanup.h"
 #include "base/figures.h"
@@ -71,6 +72,28 @@ static void ask_certificates(struct control *control)
         log_warning("asking for the certificates: %s", err.message);
 }
 
+static void on_access_log(void *userdata, json_t *result, struct ipc_fds *fds,
+                          const struct error *err)
+{
+    struct control *control = userdata;
+    int fd = result ? ipc_fds_take(fds, 0) : -1;
+
+    if (fd >= 0)
+        access_log_switch(control->proxy->log, fd);
+    else if (!result && err->err != ECONNRESET)
+        log_warning("asking for the access log: %s", err->message);
+}
+
+static void ask_access_log(struct control *control)
+{
+    struct error err = ERROR_NONE;
+
+    if (control->proxy->log && control->connected &&
+        rpc_call(&control->supervisor, "log.get", NULL, NULL, 0, on_access_log, control, NULL,
+                 &err) < 0)
+        log_warning("asking for the access log: %s", err.message);
+}
+
 static void on_leave(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
 {
     (void)userdata;
@@ -136,6 +159,7 @@ static void on_hello(void *userdata, json_t *result, struct ipc_fds *fds, const 
     }
     if (control->gone_since > 0) /* another supervisor, which may have read others */
         ask_certificates(control);
+    ask_access_log(control); /* it may have been rotated since we were started */
     control->up = true;
     control->gone_since = 0;
     links_ask_all(control);
@@ -153,6 +177,8 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
 
     if (strcmp(name, "tls.changed") == 0)
         ask_certificates(control);
+    if (strcmp(name, "log.changed") == 0)
+        ask_access_log(control);
     if (strcmp(name, "sandbox.state") != 0 || !id || !state || !sandbox_id_valid(id))
         return;
     /* One that no request came for is of no interest yet. */
@@ -254,6 +280,8 @@ static void read_asked(struct control *control)
     eventfd_t ignored;
 
     eventfd_read(control->wake_watch.fd, &ignored);
+    if (access_log_grown(control->proxy->log))
+        ask_access_log(control);
     while ((sandbox = routes_asked(&control->proxy->routes))) {
         struct link *link = link_of(control, sandbox);
         if (link)

@@ -121,6 +121,18 @@ static void show_stopped(struct client *client)
     reply_page(client, &page);
 }
 
+static void show_paused(struct client *client)
+{
+    struct page page = {.status = 503,
+                        .code = "sandbox_paused",
+                        .title = "The sandbox is paused",
+                        .message = "Resume it, and this page will load.",
+                        .poll = "",
+                        .retry_after = 5};
+
+    reply_page(client, &page);
+}
+
 static void show_starting(struct client *client)
 {
     struct page page = {.status = 503,
@@ -269,6 +281,12 @@ static void route_running(struct client *client, const struct view *view)
         connect_to(client, port, view);
 }
 
+static void wake(struct client *client)
+{
+    park(client, TIMER_SUPERVISOR);
+    sandbox_wake(&client->worker->proxy->routes, client->site->sandbox);
+}
+
 static void route(struct client *client)
 {
     struct view view = sandbox_view(client->site->sandbox);
@@ -295,10 +313,16 @@ static void route(struct client *client)
         show_stopped(client);
         break;
     case ROUTE_RUNNING:
+    case ROUTE_ASLEEP:
         if (client->reserved == RESERVED_BRIDGE)
             bridge_answer(client);
-        else
+        else if (view.state == ROUTE_RUNNING)
             route_running(client, &view);
+        else
+            wake(client);
+        break;
+    case ROUTE_PAUSED:
+        show_paused(client);
         break;
     }
 }

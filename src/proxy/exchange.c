@@ -7,6 +7,7 @@
 #include "proxy/bridge.h"
 #include "proxy/count.h"
 #include "proxy/quota.h"
+#include "proxy/record.h"
 
 #include "proxy/forwarded.h"
 
@@ -101,6 +102,7 @@ static void upstream_lost(struct client *client, bool unsent)
         dispatch_again(client, fresh);
         return;
     }
+    record_reason(client, RECORD_UPSTREAM_LOST);
     reply_error(client, 502, "bad_response",
                 "The dev server closed the connection without an answer.");
 }
@@ -153,6 +155,7 @@ static void begin_tunnel(struct client *client)
     flow_start(&client->up, FLOW_TO_EOF, 0, false);
     flow_start(&client->down, FLOW_TO_EOF, 0, false);
     client->state = CLIENT_TUNNEL;
+    record_tunnel(client);
 }
 
 /* With the bridge, if there is room for what it adds to the head. */
@@ -218,6 +221,8 @@ static int take_response_head(struct client *client, size_t length)
     if (client->answered) {
         count_head(client);
         count_answer(client, head->status);
+        record_head(client);
+        record_status(client, head->status, NULL);
     }
     return 0;
 }
@@ -407,6 +412,7 @@ void exchange_run(struct client *client)
     }
     enum flow_result r = run_flow(client, &client->down, upstream, &client->peer, &moved);
     if (r == FLOW_SOURCE_LOST || r == FLOW_SINK_LOST) {
+        record_reason(client, r == FLOW_SOURCE_LOST ? RECORD_UPSTREAM_LOST : RECORD_CLIENT_GONE);
         client_close(client);
         return;
     }
@@ -442,6 +448,8 @@ void tunnel_run(struct client *client)
         return;
     if (near->failed || far->failed || !tunnel_flow(client, &client->up, near, far, &moved) ||
         !tunnel_flow(client, &client->down, far, near, &moved) || (near->shut && far->shut)) {
+        if (near->shut && far->shut)
+            record_reason(client, RECORD_DONE);
         client_close(client);
         return;
     }

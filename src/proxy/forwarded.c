@@ -3,6 +3,7 @@
  */
 #include "proxy/forwarded.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,16 +53,22 @@ static uint16_t port_of(struct text text)
     return port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
+struct text forwarded_addresses(const struct head *head)
+{
+    struct text addresses = value_of(head, TEXT("x-forwarded-for"));
+
+    return is_address_list(addresses) ? addresses : TEXT("");
+}
+
 void forwarded_read(const struct head *head, struct forwarded *ret_forwarded)
 {
     struct text host = first_of(value_of(head, TEXT("x-forwarded-host")));
-    struct text addresses = value_of(head, TEXT("x-forwarded-for"));
 
     *ret_forwarded = (struct forwarded){
         .host = authority_check(host) > 0 ? host : TEXT(""),
         .port = port_of(first_of(value_of(head, TEXT("x-forwarded-port")))),
         .secure = text_is_case(first_of(value_of(head, TEXT("x-forwarded-proto"))), TEXT("https")),
-        .addresses = is_address_list(addresses) ? addresses : TEXT(""),
+        .addresses = forwarded_addresses(head),
     };
 }
 
@@ -89,4 +96,38 @@ size_t forwarded_authority(const struct forwarded *forwarded, struct text author
         name.length + sizeof(":65535") > AUTHORITY_MAX)
         return name.length;
     return name.length + (size_t)sprintf(text + name.length, ":%u", forwarded->port);
+}
+
+/* The element behind the last comma, which is taken off the list together with it. */
+static struct text take_last(struct text *list)
+{
+    const char *comma = memrchr(list->data, ',', list->length);
+    size_t start = comma ? (size_t)(comma - list->data) + 1 : 0;
+    struct text last = {list->data + start, list->length - start};
+
+    list->length = comma ? start - 1 : 0;
+    return text_trim(last);
+}
+
+static bool is_trusted(struct text address, const struct networks *trusted)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    if (address.length >= sizeof(text))
+        return false;
+    memcpy(text, address.data, address.length);
+    text[address.length] = '\0';
+    return networks_hold(trusted, text);
+}
+
+struct text forwarded_client(struct text addresses, const struct networks *trusted)
+{
+    struct text list = addresses, address = TEXT("");
+
+    while (list.length > 0) {
+        address = take_last(&list);
+        if (!is_trusted(address, trusted))
+            break;
+    }
+    return address;
 }

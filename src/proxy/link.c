@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "proxy/detail.h"
 #include "proxy/stock.h"
 
 #include <errno.h>
@@ -24,10 +25,11 @@ struct link {
     struct control *control;
     struct sandbox *sandbox;
     struct link *next, *previous;
-    struct rpc rpc;                   /* to the init */
-    bool linked;                      /* rpc is open */
-    bool broken;                      /* to be closed once no callback of it runs */
-    bool asking, connecting, filling; /* calls under way */
+    struct rpc rpc;                           /* to the init */
+    bool linked;                              /* rpc is open */
+    bool broken;                              /* to be closed once no callback of it runs */
+    bool heard;                               /* its service is known */
+    bool asking, connecting, filling, waking; /* calls under way */
     bool ask_again;
     bool forgotten;
     bool timed;
@@ -87,7 +89,7 @@ static void unlink_init(struct link *link)
 {
     if (!link->linked)
         return;
-    link->linked = link->broken = false;
+    link->linked = link->broken = link->heard = false;
     epoll_ctl(link->control->epoll, EPOLL_CTL_DEL, link->rpc.ipc.fd, NULL);
     rpc_close(&link->rpc);
     stock_clear(link->sandbox, 0);
@@ -193,52 +195,6 @@ static void on_state(void *userdata, json_t *result, struct ipc_fds *fds, const 
         retry_later(link);
 }
 
-/* Past a terminal's escape sequence, which colours a log and would only clutter a page. */
-static const char *skip_escape(const char *text)
-{
-    if (*++text != '[')
-        return text;
-    for (text++; *text >= 0x20 && *text < 0x40; text++)
-        ;
-    return *text ? text + 1 : text;
-}
-
-/* Text of a JSON string, clipped, in one line. */
-static void copy_text(char *target, size_t size, const json_t *value)
-{
-    const char *text = json_is_string(value) ? json_string_value(value) : "";
-    size_t at = 0;
-
-    while (*text && at + 1 < size) {
-        if (*text == '\x1b') {
-            text = skip_escape(text);
-            continue;
-        }
-        bool control = (unsigned char)*text < 0x20 && *text != '\t';
-        target[at++] = control ? ' ' : *text;
-        text++;
-    }
-    target[at] = '\0';
-}
-
-static void copy_lines(struct detail *detail, const json_t *lines)
-{
-    size_t at = 0, i;
-    json_t *line;
-
-    detail->lines[0] = '\0';
-    json_array_foreach(lines, i, line)
-    {
-        size_t room = sizeof(detail->lines) - at;
-        if (room < 3 || !json_is_string(line))
-            break;
-        copy_text(detail->lines + at, room - 1, line);
-        at += strlen(detail->lines + at);
-        detail->lines[at++] = '\n';
-        detail->lines[at] = '\0';
-    }
-}
-
 static enum service_state service_state(const json_t *service)
 {
     static const char *const names[] = {[SERVICE_STOPPED] = "stopped",
@@ -260,11 +216,17 @@ static uint16_t json_port(const json_t *value)
     return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
+static bool rests(enum route_state state)
+{
+    return state == ROUTE_ASLEEP || state == ROUTE_PAUSED;
+}
+
 static void take_service(struct link *link, const json_t *service)
 {
     struct sandbox *sandbox = link->sandbox;
+    enum route_state state = sandbox_view(sandbox).state;
     const char *address = json_string_value(json_object_get(service, "address"));
-    struct view view = {.state = ROUTE_RUNNING,
+    struct view view = {.state = rests(state) ? state : ROUTE_RUNNING,
                         .service = service_state(service),
                         .auto_restart = json_is_true(json_object_get(service, "auto_restart")),
                         .inet6 = str_equal(address, "::1"),
@@ -272,12 +234,13 @@ static void take_service(struct link *link, const json_t *service)
                         .port = json_port(json_object_get(service, "port")),
                         .generation = link->generation};
 
+    link->heard = true;
     if (view.service == SERVICE_READY && view.port == 0)
         view.service = SERVICE_STARTING;
     pthread_mutex_lock(&sandbox->lock);
-    copy_text(sandbox->detail.cause, sizeof(sandbox->detail.cause),
-              json_object_get(service, "cause_text"));
-    copy_lines(&sandbox->detail, json_object_get(service, "last_lines"));
+    detail_text(sandbox->detail.cause, sizeof(sandbox->detail.cause),
+                json_object_get(service, "cause_text"));
+    detail_lines(&sandbox->detail, json_object_get(service, "last_lines"));
     pthread_mutex_unlock(&sandbox->lock);
     sandbox_set_view(sandbox, &view);
     publish(link);
@@ -450,12 +413,45 @@ static void fill_stock(struct link *link)
     link->filling = call_supervisor(link, "sandbox.sockets", params, on_sockets) == 0;
 }
 
+static void on_woken(void *userdata, json_t *result, struct ipc_fds *fds, const struct error *err)
+{
+    struct link *link = userdata;
+    const json_t *object = json_object_get(result, "sandbox");
+
+    (void)fds;
+    if (!answered(link))
+        return;
+    link->waking = false;
+    if (json_is_string(json_object_get(object, "state"))) {
+        link_state(link, object);
+    } else if (err->err == ENOENT) {
+        set_unknown(link);
+    } else if (err->err != ECONNRESET) { /* it is in another state now */
+        link->ask_again = true;
+        retry_later(link);
+    } else { /* the next supervisor is asked */
+        atomic_store(&link->sandbox->wanted, true);
+    }
+}
+
+/* Whoever wanted it meanwhile is served by the same call. */
+static void wake(struct link *link)
+{
+    atomic_store(&link->sandbox->wanted, false);
+    link->waking = call_supervisor(link, "sandbox.wake", json_object(), on_woken) == 0;
+    if (!link->waking)
+        atomic_store(&link->sandbox->wanted, true);
+}
+
 void link_refresh(struct link *link)
 {
     struct control *control = link->control;
     enum route_state state = sandbox_view(link->sandbox).state;
 
-    if (!control->up || link->forgotten || now_monotonic_ms() < link->retry_at)
+    if (!control->up || link->forgotten)
+        return;
+    bool must_wake = state == ROUTE_ASLEEP && !link->waking && atomic_load(&link->sandbox->wanted);
+    if (now_monotonic_ms() < link->retry_at && !must_wake)
         return;
     if (control->in_flight >= IN_FLIGHT_MAX) {
         control->postponed = true;
@@ -466,6 +462,8 @@ void link_refresh(struct link *link)
     if (state == ROUTE_LINKING && !link->linked && !link->connecting)
         link->connecting =
             call_supervisor(link, "sandbox.connect", json_object(), on_connection) == 0;
+    if (must_wake)
+        wake(link);
     if (state == ROUTE_RUNNING && link->linked && !link->filling)
         fill_stock(link);
 }
@@ -482,10 +480,17 @@ static void take_access(struct link *link, const json_t *object)
         publish(link);
 }
 
+static void link_runs(struct link *link)
+{
+    if (link->heard && rests(sandbox_view(link->sandbox).state))
+        set_state(link, ROUTE_RUNNING);
+    else if (!link->heard)
+        set_state(link, ROUTE_LINKING);
+}
+
 void link_state(struct link *link, const json_t *object)
 {
     const char *state = json_string_value(json_object_get(object, "state"));
-    bool running = strcmp(state, "running") == 0;
 
     if (strcmp(state, "removed") == 0 || strcmp(state, "removing") == 0) {
         set_unknown(link);
@@ -493,12 +498,16 @@ void link_state(struct link *link, const json_t *object)
     }
     set_known(link);
     take_access(link, object);
-    if (!running)
+    if (strcmp(state, "running") == 0) {
+        link_runs(link);
+    } else if (strcmp(state, "paused") == 0) {
+        /* sockets and the connection to its init are of use again when it goes on */
+        bool sleeps = json_is_true(json_object_get(object, "sleeps"));
+        set_state(link, sleeps ? ROUTE_ASLEEP : ROUTE_PAUSED);
+    } else {
         unlink_init(link);
-    if (!running)
         set_state(link, strcmp(state, "creating") == 0 ? ROUTE_CREATING : ROUTE_STOPPED);
-    else if (!link->linked)
-        set_state(link, ROUTE_LINKING);
+    }
     link_refresh(link);
 }
 

@@ -4,6 +4,7 @@
  * the supervisor and the sandboxes' inits (control.h) and publishes what it learns (route.h). The
  * program is started by auracoded with everything that it needs as descriptors and opens no file;
  * it can make nothing but use the sockets that it is handed. */
+#include "proxy/access-log.h"
 #include "proxy/control.h"
 
 #include "base/cleanup.h"
@@ -85,11 +86,25 @@ static unsigned int count_threads(const struct config *config)
     return threads < 1 ? 1 : threads > (int64_t)THREADS_MAX ? THREADS_MAX : (unsigned int)threads;
 }
 
+/* The supervisor passes a descriptor where the configuration names a file. */
+static int open_access_log(struct proxy *proxy, struct error *err)
+{
+    int fd = passed_fd_take("access-log");
+
+    if (fd < 0)
+        return 0;
+    return access_log_new(fd, proxy->n_workers, (uint64_t)proxy->config.proxy_access_log_size,
+                          proxy->routes.wake, proxy->figures, &proxy->log, err);
+}
+
 static int start_workers(struct proxy *proxy, struct error *err)
 {
     proxy->n_workers = count_threads(&proxy->config); /* reads /sys */
     atomic_store(&proxy->clients_max, clients_limit());
-    int r = proxy_confine(err);
+    int r = open_access_log(proxy, err);
+    r = r < 0 ? r : proxy_confine(err);
+    if (r == 0 && proxy->log)
+        r = access_log_start(proxy->log, err);
     if (r < 0)
         return r;
     proxy->workers = calloc(proxy->n_workers, sizeof(*proxy->workers));
@@ -117,6 +132,7 @@ static void stop_workers(struct proxy *proxy)
         pthread_join(proxy->workers[i].thread, NULL);
     for (unsigned int i = 0; i < proxy->n_workers; i++)
         worker_free(&proxy->workers[i]);
+    access_log_free(proxy->log);
     free(proxy->workers);
 }
 

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "proxy/count.h"
 #include "proxy/page.h"
+#include "proxy/record.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,7 @@ void reply_page(struct client *client, const struct page *what)
     page.port_suffix = places.suffix;
     page.hsts_s = client_hsts(client);
     count_answer(client, page.status);
+    record_status(client, page.status, page.code);
     bool keep = client->keep_alive && !client->has_body;
     if (buffer_hold(&client->worker->buffers, out) < 0) {
         client_close(client);
@@ -78,6 +80,7 @@ void reply_redirect_slash(struct client *client)
 
     if (query.data[0] != '?')
         query.length = 0;
+    record_status(client, 307, "slash_redirect");
     client->keep_alive = client->keep_alive && !client->has_body;
     int r = buffer_hold(&client->worker->buffers, out);
     r = r < 0 ? r
@@ -100,6 +103,7 @@ void reply_redirect_tls(struct client *client)
     struct text host = {client->authority, client->authority_length};
     int n = authority_check(host);
 
+    record_status(client, 308, "tls_redirect");
     client->keep_alive = client->keep_alive && !client->has_body;
     int r = head && n > 0 ? buffer_hold(&client->worker->buffers, out) : -1;
     r = r < 0 ? r
@@ -149,8 +153,12 @@ static const char *state_name(const struct client *client, const struct view *vi
 
     if (view->state == ROUTE_UNKNOWN)
         return "unknown";
-    if (view->state != ROUTE_RUNNING)
-        return view->state == ROUTE_STOPPED ? "sandbox_stopped" : "starting";
+    if (view->state == ROUTE_STOPPED)
+        return "sandbox_stopped";
+    if (view->state == ROUTE_PAUSED)
+        return "sandbox_paused";
+    if (view->state != ROUTE_RUNNING && view->state != ROUTE_ASLEEP)
+        return "starting";
     if (port > 0 && port != view->port)
         return listens(detail, port) ? "ready" : "not_listening";
     if (view->service == SERVICE_CRASHED && view->auto_restart)
@@ -163,6 +171,7 @@ void reply_status(struct client *client)
     struct sandbox *sandbox = client->site->sandbox;
     struct view view = sandbox_view(sandbox);
 
+    record_status(client, 200, "status");
     pthread_mutex_lock(&sandbox->lock);
     cleanup_json json_t *value =
         json_pack("{s:s, s:s, s:o}", "state", state_name(client, &view, &sandbox->detail), "cause",

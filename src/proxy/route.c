@@ -124,6 +124,12 @@ void sandbox_ask(struct routes *routes, struct sandbox *sandbox)
     eventfd_write(routes->wake, 1);
 }
 
+void sandbox_wake(struct routes *routes, struct sandbox *sandbox)
+{
+    atomic_store(&sandbox->wanted, true);
+    sandbox_ask(routes, sandbox);
+}
+
 struct sandbox *routes_asked(struct routes *routes)
 {
     pthread_mutex_lock(&routes->lock);

@@ -20,6 +20,8 @@ enum route_state {
     ROUTE_STOPPED,  /* stopping, stopped or failed */
     ROUTE_LINKING,  /* it runs; its init was not heard yet */
     ROUTE_RUNNING,
+    ROUTE_ASLEEP, /* paused since nobody used it: a request wakes it */
+    ROUTE_PAUSED, /* by somebody */
 };
 
 enum service_state { SERVICE_STOPPED, SERVICE_STARTING, SERVICE_READY, SERVICE_CRASHED };
@@ -70,6 +72,7 @@ struct sandbox {
     _Atomic int64_t paid_until;    /* ns of CLOCK_MONOTONIC: quota.c */
     _Atomic int64_t reports_until; /* likewise: report.c */
     atomic_bool asked;             /* is in the queue of the control thread */
+    atomic_bool wanted;            /* sleeps, and is to be woken */
     struct sandbox *queue_next;
     struct link *link; /* the control thread's own */
 };
@@ -99,6 +102,9 @@ void sandbox_forget(struct routes *routes, struct sandbox *sandbox);
 
 /* Has the control thread look at it: sockets are short, or nothing is known yet. */
 void sandbox_ask(struct routes *routes, struct sandbox *sandbox);
+
+/* Has it woken: its state is ROUTE_ASLEEP. */
+void sandbox_wake(struct routes *routes, struct sandbox *sandbox);
 
 /* For the control thread: the next sandbox asked about, with its reference; NULL: none. */
 struct sandbox *routes_asked(struct routes *routes);

@@ -3,9 +3,11 @@
  * reused only after it, since later events of the same turn may still point at them. */
 #include "proxy/worker.h"
 
+#include "proxy/access-log.h"
 #include "proxy/admit.h"
 #include "proxy/client.h"
 #include "proxy/listener.h"
+#include "proxy/record.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -33,6 +35,8 @@ unsigned int clients_limit(void)
 int worker_init(struct worker *worker, struct proxy *proxy, struct error *err)
 {
     worker->proxy = proxy;
+    if (proxy->log)
+        worker->feed = access_log_feed(proxy->log, (unsigned int)(worker - proxy->workers));
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     worker->wake = (struct peer){.kind = PEER_WAKE, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (worker->epoll < 0 || worker->wake.fd < 0)
@@ -127,11 +131,26 @@ void worker_again(struct worker *worker, struct client *client)
     worker->again = client;
 }
 
+/* Requests that were let in and sent before it was known to sleep: nobody would answer them. */
+static void wake_at_work(struct worker *worker, struct site *site)
+{
+    if (sandbox_view(site->sandbox).state != ROUTE_ASLEEP)
+        return;
+    for (const struct client *client = worker->clients; client; client = client->next)
+        if (client->site == site &&
+            (client->state == CLIENT_CONNECT || client->state == CLIENT_EXCHANGE ||
+             client->state == CLIENT_TUNNEL)) {
+            sandbox_wake(&worker->proxy->routes, site->sandbox);
+            return;
+        }
+}
+
 static void site_changed(struct worker *worker, struct site *site)
 {
     site->refs++;
     site_refresh(worker, site);
     admit_review(worker, site);
+    wake_at_work(worker, site);
     for (struct client *client = site->waiters, *next; client; client = next) {
         next = client->wait_next;
         if (client->state != CLIENT_PARKED)
@@ -399,14 +418,17 @@ static void free_lists(struct worker *worker)
 void worker_free(struct worker *worker)
 {
     take_given(worker);
-    while (worker->clients)
+    while (worker->clients) {
+        record_reason(worker->clients, RECORD_PROXY_ENDED);
         client_close(worker->clients);
+    }
     run_again(worker);
     worker->resume_at = 0;
     run_paused(worker);
     sites_free(worker);
     bury(worker);
     free_lists(worker);
+    records_free(worker);
     buffer_pool_free(&worker->buffers);
     pipe_pool_free(&worker->pipes);
     while (worker->n_mail > 0)

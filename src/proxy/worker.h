@@ -48,6 +48,7 @@ struct proxy {
     bool listens_tls[LISTENERS_MAX];
     unsigned int n_listeners;
     struct figures *figures; /* NULL: nothing is counted */
+    struct access_log *log;  /* NULL: there is none */
     uint32_t era;            /* of figures */
     atomic_bool draining;
     atomic_uint n_ended; /* threads that are done */
@@ -76,6 +77,9 @@ struct worker {
     struct client *dead_clients, *free_clients;
     struct upstream *dead_upstreams, *free_upstreams;
     unsigned int n_free_clients, n_free_upstreams;
+    struct log_feed *feed; /* NULL: there is no access log */
+    struct record *free_records;
+    unsigned int n_free_records;
     const struct client *head_owner; /* whose request `head` holds, as long as it is not reused */
     struct head head, response;
     int64_t drain_until, drain_idle_at; /* ms, 0: serving, or (the second) they were closed */

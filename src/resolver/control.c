@@ -112,7 +112,7 @@ static void on_event(struct rpc *rpc, const char *name, json_t *event)
     struct box *box = box_find(control, id);
     if (str_equal(state, "running"))
         ask_about(control, id, box ? "egress.get" : "egress.sockets");
-    else if (box)
+    else if (box && !str_equal(state, "paused"))
         box_free(box);
 }
 

@@ -3,7 +3,7 @@
  * supervisor did not finish is finished: what was being created has failed, what was being stopped
  * is killed, what was being removed is removed. Groups, links and folders that belong to no sandbox
  * go. */
-#include "supervisor/sandbox.h"
+#include "supervisor/pause.h"
 #include "supervisor/views.h"
 
 #include "base/cleanup.h"
@@ -65,7 +65,9 @@ static int take_over(struct sandbox *sandbox, struct error *err)
     sandbox->oom_kills = stats.oom_kills > 0 ? stats.oom_kills : 0;
     cpus_learn(sandbox);
     sandbox->egress.linked = sandbox_egress(sandbox);
-    r = sandbox_watch_exit(sandbox, err);
+    r = sandbox_freeze(sandbox, sandbox->state == SANDBOX_PAUSED, err);
+    if (r == 0)
+        r = sandbox_watch_exit(sandbox, err);
     return r == 0 ? sandbox_connect_init(sandbox, err) : r;
 }
 
@@ -88,12 +90,12 @@ static void settle(struct sandbox *sandbox)
 {
     struct error err = ERROR_NONE;
 
-    if (sandbox->state == SANDBOX_RUNNING && take_over(sandbox, &err) == 0) {
+    if (sandbox_lives(sandbox) && take_over(sandbox, &err) == 0) {
         log_info("sandbox %s: adopted", sandbox->id);
         return;
     }
     enum sandbox_state state = sandbox->state;
-    if (state == SANDBOX_RUNNING)
+    if (sandbox_lives(sandbox))
         explain_loss(sandbox, &err);
     close_and_forget(&sandbox->pidfd);
     if (sandbox->exit_source)
@@ -105,7 +107,7 @@ static void settle(struct sandbox *sandbox)
     } else if (state == SANDBOX_CREATING) {
         cause_set(&sandbox->cause, CAUSE_START, NULL, "the daemon ended while it was started");
         sandbox_set_state(sandbox, SANDBOX_FAILED);
-    } else if (state == SANDBOX_RUNNING || state == SANDBOX_STOPPING) {
+    } else if (sandbox_lives(sandbox) || state == SANDBOX_STOPPING) {
         sandbox_set_state(sandbox, SANDBOX_STOPPED);
     }
     if (state != SANDBOX_REMOVING)

@@ -16,7 +16,8 @@ struct sandbox_cause {
     json_t *detail; /* object; NULL: empty */
 };
 
-#define CAUSE_REQUEST   "request"  /* sandbox.stop */
+#define CAUSE_REQUEST   "request"  /* sandbox.stop, sandbox.pause */
+#define CAUSE_IDLE      "idle"     /* nobody used it: paused */
 #define CAUSE_SHUTDOWN  "shutdown" /* the supervisor was told to end */
 #define CAUSE_OOM       "oom"      /* its first process was killed for memory */
 #define CAUSE_SIGNAL    "signal"   /* its first process was killed */

@@ -338,6 +338,14 @@ int cgroup_kill(const struct cgroup_tree *tree, const char *id, struct error *er
     return r == -ENOENT ? 0 : r;
 }
 
+int cgroup_freeze(const struct cgroup_tree *tree, const char *id, bool frozen, struct error *err)
+{
+    char path[1024];
+
+    cgroup_path(tree->v2_mount, tree, id, "cgroup.freeze", path, sizeof(path));
+    return file_write_existing(AT_FDCWD, path, frozen ? "1" : "0", err);
+}
+
 static int remove_group(const char *path)
 {
     return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;

@@ -63,6 +63,9 @@ void cgroup_entry_close(struct cgroup_entry *entry);
 /* SIGKILL to everything in the sandbox's groups. A sandbox without groups is success. */
 int cgroup_kill(const struct cgroup_tree *tree, const char *id, struct error *err);
 
+/* Stops everything in the sandbox's groups where it is, or lets it go on. */
+int cgroup_freeze(const struct cgroup_tree *tree, const char *id, bool frozen, struct error *err);
+
 /* -EBUSY while something is still in there. */
 int cgroup_remove(const struct cgroup_tree *tree, const char *id, struct error *err);
 

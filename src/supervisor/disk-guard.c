@@ -7,6 +7,7 @@
  * is what the reserve is for. */
 #include "supervisor/disk.h"
 
+#include "supervisor/pause.h"
 #include "supervisor/sandbox.h"
 
 #include "base/log.h"
@@ -22,8 +23,7 @@ static void set_closed(struct sandbox *sandbox, bool closed)
 {
     struct error err = ERROR_NONE;
 
-    if (sandbox->disk_closed == closed || !sandbox->disk->close ||
-        sandbox->state != SANDBOX_RUNNING)
+    if (sandbox->disk_closed == closed || !sandbox->disk->close || !sandbox_lives(sandbox))
         return;
     if (sandbox->disk->close(sandbox, closed, &err) < 0)
         log_warning("sandbox %s: %s its disk: %s", sandbox->id, closed ? "closing" : "opening",

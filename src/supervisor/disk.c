@@ -3,6 +3,7 @@
 #include "supervisor/disk.h"
 
 #include "supervisor/idmap.h"
+#include "supervisor/pause.h"
 #include "supervisor/sandbox.h"
 
 #include "base/cleanup.h"
@@ -82,7 +83,7 @@ int disk_statfs_root(const struct sandbox *sandbox, struct statfs *ret_status)
 {
     char path[48];
 
-    if (sandbox->state != SANDBOX_RUNNING)
+    if (!sandbox_lives(sandbox))
         return -ESRCH;
     snprintf(path, sizeof(path), "/proc/%d/root", sandbox->init_pid);
     cleanup_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -5,11 +5,14 @@
  * hierarchies, adopts the sandboxes that run, starts or keeps auracode-api and auracode-proxy, and
  * then only reacts. SIGTERM and SIGINT stop every sandbox and program and end it; SIGUSR1, which
  * systemd sends for a restart, and SIGKILL leave all of them running for the next supervisor. */
+#include "supervisor/access-log.h"
 #include "supervisor/certificates.h"
 #include "supervisor/check.h"
 #include "supervisor/client.h"
+#include "supervisor/idle.h"
 #include "supervisor/jwks.h"
 #include "supervisor/own-filter.h"
+#include "supervisor/pause.h"
 #include "supervisor/privileges.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
@@ -236,7 +239,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
     programs_stop(supervisor);
     for (struct sandbox *sandbox = supervisor->sandboxes; sandbox; sandbox = sandbox->next) {
         struct error err = ERROR_NONE;
-        if (sandbox->state == SANDBOX_RUNNING && sandbox_stop(sandbox, 3000, &err) < 0)
+        if (sandbox_lives(sandbox) && sandbox_stop(sandbox, 3000, &err) < 0)
             log_warning("sandbox %s: %s", sandbox->id, err.message);
     }
     supervisor_check_stopped(supervisor);
@@ -294,6 +297,14 @@ static void reload_bundles(struct supervisor *supervisor)
         log_error("reload: %s; the egress bundles stay as they were", err.message);
 }
 
+static void reload_access_log(struct supervisor *supervisor)
+{
+    struct error err = ERROR_NONE;
+
+    if (access_log_reopen(supervisor, &err) < 0)
+        log_error("reload: %s; the access log goes on in the file that is open", err.message);
+}
+
 /* Sandboxes that are started from now on have the new ones; after an error, the old. */
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
                             void *userdata)
@@ -309,6 +320,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
         log_notice("reload: policies of `%s` read again", supervisor->policies.directory);
     reload_bundles(supervisor);
     reload_certificates(supervisor);
+    reload_access_log(supervisor);
     return 0;
 }
 
@@ -346,6 +358,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
         r = own_filters_compile(err);
     if (r == 0)
         r = open_folders(supervisor, err);
+    if (r == 0)
+        r = access_log_open(supervisor, err);
     if (r == 0)
         r = disk_choose(supervisor, err);
     if (r == 0)
@@ -385,7 +399,8 @@ static int bring_up(struct supervisor *supervisor, struct error *err)
     r = disk_guard_start(supervisor, err);
     if (r < 0)
         return r;
-    return programs_start(supervisor, err);
+    r = programs_start(supervisor, err);
+    return r < 0 ? r : idle_start(supervisor, err);
 }
 
 static void tear_down(struct supervisor *supervisor)
@@ -436,6 +451,7 @@ int main(int argc, char **argv)
                                     .figures_fd = -1,
                                     .certificates_fd = -1,
                                     .preview_key_fd = -1,
+                                    .access_log_fd = -1,
                                     .login_key_fd = -1,
                                     .webhook_fds = {-1, -1},
                                     .jwks_fd = -1};

@@ -3,6 +3,7 @@
 #include "supervisor/operations-egress.h"
 
 #include "supervisor/link.h"
+#include "supervisor/pause.h"
 #include "supervisor/sandbox.h"
 
 #include "base/cleanup.h"
@@ -227,10 +228,9 @@ static void on_counters(void *userdata, const struct error *failure)
     struct error err = ERROR_NONE;
 
     (void)failure;
-    int r = sandbox && sandbox->state == SANDBOX_RUNNING
-                ? reply_stats(waiting->request, sandbox, &err)
-                : error_set_code(&err, EBUSY, "sandbox_not_running", "sandbox %s has ended",
-                                 waiting->id);
+    int r = sandbox && sandbox_lives(sandbox) ? reply_stats(waiting->request, sandbox, &err)
+                                              : error_set_code(&err, EBUSY, "sandbox_not_running",
+                                                               "sandbox %s has ended", waiting->id);
     if (r < 0)
         request_fail(waiting->request, &err);
 }

@@ -4,12 +4,15 @@
  */
 #include "supervisor/operations.h"
 
+#include "supervisor/access-log.h"
 #include "supervisor/certificates.h"
 #include "supervisor/doctor.h"
+#include "supervisor/idle.h"
 #include "supervisor/jwks.h"
 #include "supervisor/network.h"
 #include "supervisor/operations-egress.h"
 #include "supervisor/operations-report.h"
+#include "supervisor/pause.h"
 #include "supervisor/program.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/template.h"
@@ -41,7 +44,8 @@ static struct sandbox *sandbox_of(struct request *request)
 
 #define IN(state) STATE_OF(SANDBOX_##state)
 #define AT_REST   (IN(STOPPED) | IN(FAILED))
-#define LISTED    (IN(CREATING) | IN(RUNNING) | IN(STOPPING) | AT_REST) /* all but removing */
+#define ALIVE     (IN(RUNNING) | IN(PAUSED))
+#define LISTED    (IN(CREATING) | ALIVE | IN(STOPPING) | AT_REST) /* all but removing */
 
 /* The value of the operation's field `sandbox`; NULL when it has none. */
 static const char *sandbox_field(const struct server_op *op, const void *params)
@@ -55,7 +59,9 @@ static const char *sandbox_field(const struct server_op *op, const void *params)
 static int refuse_state(const struct sandbox *sandbox, const struct server_op *op,
                         struct error *err)
 {
-    const char *code = op->states == IN(RUNNING) ? "sandbox_not_running" : "wrong_state";
+    const char *code = sandbox->state == SANDBOX_PAUSED ? "sandbox_paused"
+                       : op->states == IN(RUNNING)      ? "sandbox_not_running"
+                                                        : "wrong_state";
     char legal[96] = "";
 
     for (enum sandbox_state state = SANDBOX_CREATING; state <= SANDBOX_REMOVING; state++)
@@ -66,6 +72,14 @@ static int refuse_state(const struct sandbox *sandbox, const struct server_op *o
         }
     return error_set_code(err, EBUSY, code, "sandbox %s is %s; `%s` is for one that is %s",
                           sandbox->id, sandbox_state_name(sandbox->state), op->name, legal);
+}
+
+/* What the API needs a running one for wakes one that only sleeps. */
+static bool must_wake(const struct request *request, const struct sandbox *sandbox,
+                      const struct server_op *op)
+{
+    return request->conn->role == ROLE_API && sandbox_sleeps(sandbox) &&
+           (op->states & ALIVE) == IN(RUNNING);
 }
 
 int operation_admit(struct request *request, const struct server_op *op, void *params,
@@ -79,6 +93,8 @@ int operation_admit(struct request *request, const struct server_op *op, void *p
     if (!sandbox || sandbox->state == SANDBOX_REMOVING)
         return error_set_code(err, ENOENT, "sandbox_not_found", "there is no sandbox `%s`", id);
     request->subject = sandbox;
+    if (must_wake(request, sandbox, op) && sandbox_resume(sandbox, err) < 0)
+        return -err->err;
     return op->states & STATE_OF(sandbox->state) ? 0 : refuse_state(sandbox, op, err);
 }
 
@@ -247,7 +263,7 @@ static int op_stop(struct request *request, void *params, struct error *err)
     struct id_params *id = params;
     struct sandbox *sandbox = sandbox_of(request);
     bool given = json_object_get(request->body, "grace_ms") != NULL;
-    bool runs = sandbox->state == SANDBOX_RUNNING;
+    bool runs = sandbox_lives(sandbox);
 
     int r = runs ? sandbox_stop(sandbox, given ? id->grace_ms : 5000, err) : 0;
     return r == 0 ? sandbox_wait(sandbox, request, err) : r;
@@ -535,7 +551,7 @@ static int op_policy_check(struct request *request, void *params, struct error *
 
 #define BOTH          (ROLE_API | ROLE_PROXY)
 #define ALL           (BOTH | ROLE_RESOLVER | ROLE_FETCH | ROLE_HOOK)
-#define LINKED        (IN(CREATING) | IN(RUNNING))
+#define LINKED        (IN(CREATING) | ALIVE)
 #define FIELDS(table) table, ELEMENTS(table)
 
 /* clang-format off */
@@ -546,14 +562,18 @@ const struct server_op operations[] = {
     {"sandbox.get", BOTH, LISTED, FIELDS(id_fields), 0, op_get},
     {"sandbox.list", ROLE_API, STATE_READY, FIELDS(list_fields), 0, op_list},
     {"sandbox.start", ROLE_API, IN(CREATING) | IN(RUNNING) | AT_REST, FIELDS(id_fields), 0, op_start},
-    {"sandbox.stop", ROLE_API, IN(RUNNING) | IN(STOPPING) | AT_REST, FIELDS(stop_fields), 0, op_stop},
+    {"sandbox.pause", ROLE_API, ALIVE, FIELDS(id_fields), 0, op_pause},
+    {"sandbox.resume", ROLE_API, ALIVE, FIELDS(id_fields), 0, op_resume},
+    {"sandbox.wake", BOTH, ALIVE, FIELDS(id_fields), 0, op_wake},
+    {"sandbox.used", ROLE_API, LISTED, FIELDS(id_fields), 0, op_used},
+    {"sandbox.stop", ROLE_API, ALIVE | IN(STOPPING) | AT_REST, FIELDS(stop_fields), 0, op_stop},
     {"sandbox.remove", ROLE_API, LISTED, FIELDS(id_fields), 0, op_remove},
     {"sandbox.connect", BOTH, IN(RUNNING), FIELDS(id_fields), 0, op_connect},
     {"sandbox.sockets", BOTH, IN(RUNNING), FIELDS(sockets_fields), 0, op_sockets},
     {"sandbox.update", ROLE_API, IN(RUNNING) | AT_REST, FIELDS(update_fields), 0, op_update},
     {"sandbox.revoke", ROLE_API, LISTED, FIELDS(id_fields), 0, op_revoke},
     {"sandbox.report", ROLE_PROXY, IN(RUNNING), FIELDS(report_fields), 0, op_report},
-    {"sandbox.stats", ROLE_API, IN(RUNNING), FIELDS(id_fields), 0, op_stats},
+    {"sandbox.stats", ROLE_API, ALIVE, FIELDS(id_fields), 0, op_stats},
     {"egress.list", ROLE_RESOLVER, STATE_READY, FIELDS(egress_list_fields), 0, op_egress_list},
     {"egress.get", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_get},
     {"egress.sockets", ROLE_RESOLVER, LINKED, FIELDS(egress_id_fields), 0, op_egress_sockets},
@@ -568,6 +588,7 @@ const struct server_op operations[] = {
     {"jwks.refresh", ROLE_API, STATE_READY, NULL, 0, 0, op_jwks_refresh},
     {"tls.get", BOTH, STATE_READY, NULL, 0, 0, op_tls_get},
     {"webhook.channel", ROLE_API, STATE_READY, NULL, 0, 0, op_webhook_channel},
+    {"log.get", ROLE_PROXY, STATE_READY, NULL, 0, 0, op_log_get},
     {"template.list", ROLE_API, STATE_READY, NULL, 0, 0, op_template_list},
     {"template.create", ROLE_API, IN(STOPPED), FIELDS(template_create_fields), 0, op_template_create},
     {"template.remove", ROLE_API, STATE_READY, FIELDS(name_fields), 0, op_template_remove},

@@ -28,7 +28,7 @@ struct program {
 };
 
 struct passed {
-    int fds[8 + LISTENERS_MAX];
+    int fds[10 + LISTENERS_MAX];
     char names[128];
     int count;
 };

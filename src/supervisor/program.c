@@ -27,6 +27,29 @@
 
 #define BACKOFF_MAX_MS 5000
 
+/* Descriptors that the supervisor keeps for its programs, those of each by its role. */
+static const struct {
+    unsigned int roles;
+    size_t at; /* in struct supervisor */
+    const char *name;
+} kept_fds[] = {
+    {ROLE_API | ROLE_PROXY, offsetof(struct supervisor, certificates_fd), "certificates"},
+    {ROLE_API | ROLE_PROXY, offsetof(struct supervisor, preview_key_fd), "preview-key"},
+    {ROLE_API, offsetof(struct supervisor, login_key_fd), "login-key"},
+    {ROLE_API, offsetof(struct supervisor, jwks_fd), "jwks"},
+    {ROLE_PROXY, offsetof(struct supervisor, access_log_fd), "access-log"},
+    {ROLE_HOOK, offsetof(struct supervisor, webhook_fds[1]), "webhooks"},
+};
+
+static void pass_kept(const struct program *program, struct passed *passed)
+{
+    const char *supervisor = (const char *)program->supervisor;
+
+    for (size_t i = 0; i < ELEMENTS(kept_fds); i++)
+        if (program->role & kept_fds[i].roles)
+            program_pass(passed, *(const int *)(supervisor + kept_fds[i].at), kept_fds[i].name);
+}
+
 static int start_program(struct program *program, struct error *err);
 
 static int make_config_fd(const struct program *program, struct error *err)
@@ -141,16 +164,7 @@ static int start_program(struct program *program, struct error *err)
         return error_sys(err, errno, "socketpair");
     program_pass(&passed, pair[1], "control");
     program_pass(&passed, config, "config");
-    if (program->role & (ROLE_API | ROLE_PROXY)) {
-        program_pass(&passed, program->supervisor->certificates_fd, "certificates");
-        program_pass(&passed, program->supervisor->preview_key_fd, "preview-key");
-    }
-    if (program->role == ROLE_API) {
-        program_pass(&passed, program->supervisor->login_key_fd, "login-key");
-        program_pass(&passed, program->supervisor->jwks_fd, "jwks");
-    }
-    if (program->role == ROLE_HOOK)
-        program_pass(&passed, program->supervisor->webhook_fds[1], "webhooks");
+    pass_kept(program, &passed);
     cleanup_close int figures = figures_for(program);
     program_pass(&passed, figures, "figures");
     for (int i = 0; i < LISTENERS_MAX; i++)

@@ -4,6 +4,8 @@
 #include "supervisor/sandbox.h"
 
 #include "supervisor/client.h"
+#include "supervisor/idle.h"
+#include "supervisor/pause.h"
 #include "supervisor/template.h"
 
 #include "base/cleanup.h"
@@ -23,8 +25,9 @@
 #define CGROUP_RETRY_US  ((uint64_t)10 * 1000)
 
 static const char *const state_names[] = {
-    [SANDBOX_CREATING] = "creating", [SANDBOX_RUNNING] = "running", [SANDBOX_STOPPING] = "stopping",
-    [SANDBOX_STOPPED] = "stopped",   [SANDBOX_FAILED] = "failed",   [SANDBOX_REMOVING] = "removing",
+    [SANDBOX_CREATING] = "creating", [SANDBOX_RUNNING] = "running", [SANDBOX_PAUSED] = "paused",
+    [SANDBOX_STOPPING] = "stopping", [SANDBOX_STOPPED] = "stopped", [SANDBOX_FAILED] = "failed",
+    [SANDBOX_REMOVING] = "removing",
 };
 
 const char *sandbox_state_name(enum sandbox_state state)
@@ -105,30 +108,10 @@ void sandbox_free(struct sandbox *sandbox)
     free(sandbox);
 }
 
-json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief)
-{
-    if (brief)
-        return json_pack("{s:s, s:s, s:s, s:I}", "id", sandbox->id, "state",
-                         sandbox_state_name(sandbox->state), "access", sandbox_access(sandbox),
-                         "access_epoch", (json_int_t)sandbox->access_epoch);
-    struct limits limits = limits_resolved(&sandbox->limits);
-    json_t *value = json_pack(
-        "{s:s, s:s, s:o, s:s, s:i, s:I, s:I, s:s, s:I}", "id", sandbox->id, "state",
-        sandbox_state_name(sandbox->state), "limits", limits_to_json(&limits), "disk",
-        sandbox->disk->name, "generation", (int)sandbox->generation, "created_at",
-        (json_int_t)sandbox->created_at, "started_at", (json_int_t)sandbox->started_at, "access",
-        sandbox_access(sandbox), "access_epoch", (json_int_t)sandbox->access_epoch);
-    if (value && (json_object_update_new(value, cause_to_json(&sandbox->cause)) < 0 ||
-                  json_object_update_missing(value, sandbox->spec) < 0)) {
-        json_decref(value);
-        return NULL;
-    }
-    return value;
-}
-
 static bool is_lasting(enum sandbox_state state)
 {
-    return state == SANDBOX_RUNNING || state == SANDBOX_STOPPED || state == SANDBOX_FAILED;
+    return state == SANDBOX_RUNNING || state == SANDBOX_PAUSED || state == SANDBOX_STOPPED ||
+           state == SANDBOX_FAILED;
 }
 
 static void answer_waiter(struct sandbox *sandbox, struct request *request)
@@ -337,6 +320,7 @@ static int on_status(sd_event_source *source, int fd, uint32_t revents, void *us
     if (ready && sandbox_connect_init(sandbox, &err) == 0) {
         drop_source(&sandbox->timer_source);
         sandbox->started_at = now_realtime_ms();
+        idle_used(sandbox);
         sandbox_set_state(sandbox, SANDBOX_RUNNING);
         if (sandbox->supervisor->stopping) /* it was asked for before the signal came */
             sandbox_stop(sandbox, 0, &err);
@@ -467,9 +451,11 @@ static void ignore_reply(void *userdata, json_t *result, struct ipc_fds *fds,
 
 int sandbox_stop(struct sandbox *sandbox, int64_t grace_ms, struct error *err)
 {
-    if (sandbox->state != SANDBOX_RUNNING)
+    if (!sandbox_lives(sandbox))
         return error_set_code(err, EBUSY, "wrong_state", "sandbox %s is %s", sandbox->id,
                               sandbox_state_name(sandbox->state));
+    if (sandbox->state == SANDBOX_PAUSED && sandbox_freeze(sandbox, false, err) < 0)
+        log_warning("sandbox %s: %s", sandbox->id, err->message); /* the deadline kills it */
     if (sandbox->supervisor->stopping)
         cause_set(&sandbox->cause, CAUSE_SHUTDOWN, NULL, "stopped as the daemon was stopped");
     else

@@ -2,9 +2,10 @@
  * (RUN/sandboxes/ID/state.json) and the state machine
  *
  *   creating -> running -> stopping -> stopped -> creating ...
+ *   running <-> paused (pause.h) -> stopping
  *   creating -> failed,  any -> removing -> (gone)
  *
- * `stopped` and `failed` carry a cause (cause.h), which `stopping` announces. */
+ * `paused`, `stopped` and `failed` carry a cause (cause.h), which `stopping` announces. */
 #pragma once
 
 #include "supervisor/cause.h"
@@ -21,6 +22,7 @@
 enum sandbox_state {
     SANDBOX_CREATING,
     SANDBOX_RUNNING,
+    SANDBOX_PAUSED,
     SANDBOX_STOPPING,
     SANDBOX_STOPPED,
     SANDBOX_FAILED,
@@ -43,6 +45,8 @@ struct sandbox {
     cpu_set_t cpus;                 /* of the host, that its processes are kept on */
     int64_t created_at, started_at; /* ms since the epoch */
     unsigned int generation;
+    int64_t used_at;        /* ms of the monotonic clock; 0: not known (idle.h) */
+    uint64_t previews_seen; /* that the figures told of at the last look */
     int dir_fd, run_dir_fd;
     const struct disk_backend *disk;
     int disk_fd; /* its mount, until it is handed over */
@@ -75,7 +79,7 @@ int sandbox_new(struct supervisor *supervisor, const struct sandbox_spec *spec,
 
 /* Stopped or failed -> creating. Ends in running or failed later; the waiters are told. */
 int sandbox_start(struct sandbox *sandbox, struct error *err);
-/* Running -> stopping. */
+/* Running or paused -> stopping. */
 int sandbox_stop(struct sandbox *sandbox, int64_t grace_ms, struct error *err);
 /* Any -> removing; kills what runs. Unlinked and freed once its init has ended (at once when there
  * is none); then `request` (may be NULL) is answered. */
@@ -85,7 +89,7 @@ int sandbox_remove(struct sandbox *sandbox, struct request *request, struct erro
  * many wait. */
 int sandbox_wait(struct sandbox *sandbox, struct request *request, struct error *err);
 
-/* The sandbox object of protocol.h; with `brief` what the proxy needs. */
+/* sandbox-json.c: the sandbox object of protocol.h; with `brief` what the proxy needs. */
 json_t *sandbox_to_json(const struct sandbox *sandbox, bool brief);
 
 /* ---- for the files that make up the state machine ---- */

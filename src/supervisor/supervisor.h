@@ -17,6 +17,7 @@ struct client;
 struct program;
 struct disk_backend;
 struct egress;
+struct figures;
 
 struct supervisor {
     struct config config;
@@ -31,11 +32,13 @@ struct supervisor {
     char disk_text[160];             /* what it is, and why */
     int init_fd;                     /* auracode-init, sealed memfd */
     int figures_fd;                  /* what the proxy counts (base/figures.h); -1: nothing */
+    struct figures *figures;         /* the same, to read; NULL: nobody needs it (idle.h) */
     int certificates_fd; /* what [tls] names, as last read; -1: nothing (certificates.h) */
     int webhook_fds[2];  /* the API's end, auracode-hook's: kept, so that either may come again */
     int preview_key_fd;  /* secrets.h */
     int login_key_fd;
-    int jwks_fd; /* jwks.h; -1: none yet */
+    int jwks_fd;       /* jwks.h; -1: none yet */
+    int access_log_fd; /* access-log.h; -1: there is none */
     struct cgroup_tree cgroups;
     cpu_set_t host_cpus; /* that we may run on */
     unsigned int n_cpus;

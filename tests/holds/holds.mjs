@@ -315,6 +315,36 @@ export const holds = [
         test: ['peer', '^the resolver may ask'],
     },
     {
+        name: 'no token is in the access log',
+        edits: [['src/proxy/record-line.c', 'if (token == 0)', 'if (token == 0 || parameter == 0 || parameter > 0)']],
+        test: ['access-log', '^no token is in the log'],
+    },
+    {
+        name: 'control characters in the access log are escaped',
+        edits: [['src/proxy/record-line.c', "else if (c < ' ' || c == 0x7f)", 'else if (c == 0x7f)']],
+        test: ['access-log', '^bytes of any kind'],
+    },
+    {
+        name: 'what is no UTF-8 does not get into the access log',
+        edits: [['src/proxy/record-line.c', '*ret_spelled = TEXT(UTF8_REPLACEMENT);', '*ret_spelled = (struct text){text.data, 1};']],
+        test: ['access-log', '^bytes of any kind'],
+    },
+    {
+        name: 'the client in the access log is whom the trusted proxies saw',
+        edits: [['src/proxy/forwarded.c', '        if (!is_trusted(address, trusted))\n            break;', '        (void)is_trusted(address, trusted);']],
+        test: ['access-log', '^the client is whom'],
+    },
+    {
+        name: 'what somebody has paused is woken by nobody',
+        edits: [['src/supervisor/pause.c', '    if (sandbox_sleeps(sandbox))\n        r = sandbox_resume(sandbox, err);', '    if (sandbox->state == SANDBOX_PAUSED)\n        r = sandbox_resume(sandbox, err);']],
+        test: ['idle', '^what somebody has paused'],
+    },
+    {
+        name: 'a private preview wakes for a good token only',
+        edits: [['src/proxy/dispatch.c', 'view.state != ROUTE_UNKNOWN && !admit(client)', 'view.state != ROUTE_UNKNOWN && view.state != ROUTE_ASLEEP && !admit(client)']],
+        test: ['idle', '^a private preview wakes'],
+    },
+    {
         name: 'a tenant allows no private network',
         edits: [['src/api/sandboxes.c', 'return r == 0 && !request->who.admin ? egress_check_public(egress, err) : r;', 'return r;']],
         test: ['egress', '^a network that is not public'],

@@ -13,7 +13,7 @@ import { Instance, source, until } from './harness.mjs';
 const table = [...fs.readFileSync(path.join(source, 'src/supervisor/operations.c'), 'utf8')
     .matchAll(/^ {4}\{"([a-z._]+)", ([A-Z_]+), ([A-Z_()| ]+),\s+(?:FIELDS\((\w+)\)|NULL)/gm)]
     .map(([, name, roles, states, fields]) => ({ name, roles, states, fields }));
-const needsSandbox = (op) => /IN\(|LISTED|LINKED|AT_REST/.test(op.states);
+const needsSandbox = (op) => /IN\(|LISTED|LINKED|ALIVE|AT_REST/.test(op.states);
 const nobody = { uid: 65533, gid: 65533 };
 const absent = 'aaaaaaaaaaaa';
 
@@ -138,7 +138,7 @@ test('the proxy may ask for none of the operations of the API', async () => {
         await peer.refused(name, {}, 'refused');
     }
     const { ok } = await peer.call('sandbox.get', { sandbox: running });
-    assert.deepEqual(Object.keys(ok.sandbox).sort(), ['access', 'access_epoch', 'id', 'state']);
+    assert.deepEqual(Object.keys(ok.sandbox).sort(), ['access', 'access_epoch', 'id', 'sleeps', 'state']);
 });
 
 test('the resolver may ask for its own operations only, and open nothing for a sandbox that has no rules', async () => {

@@ -29,7 +29,7 @@ async function metrics() {
     const values = {};
     for (const line of body.toString().trimEnd().split('\n')) {
         if (/^# (HELP|TYPE) [a-z_]+ ./.test(line)) continue;
-        const [, series, value] = /^([a-z_]+\{[^}]*\}) (-?[\d.]+)$/.exec(line) ?? assert.fail(line);
+        const [, series, value] = /^([a-z_]+(?:\{[^}]*\})?) (-?[\d.]+)$/.exec(line) ?? assert.fail(line);
         assert.ok(!(series in values), `${series} twice`);
         values[series] = Number(value);
     }

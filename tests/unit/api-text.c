@@ -4,8 +4,8 @@
 #include "api/http-file.h"
 #include "api/log-format.h"
 #include "api/status.h"
-#include "api/utf8.h"
 #include "base/protocol.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <setjmp.h>

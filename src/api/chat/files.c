@@ -6,9 +6,9 @@
 
 #include "api/file-schema.h"
 #include "api/inits.h"
-#include "api/utf8.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Theory of operation: the lead byte gives the length and the range of the second byte, which is
  * where overlong forms, surrogates and too large values show; the rest are 80..BF. */
-#include "api/utf8.h"
+#include "base/utf8.h"
 
 #include "base/cleanup.h"
 

@@ -26,9 +26,9 @@ void supervisor_check_stopped(struct supervisor *unused)
     (void)unused;
 }
 
-static const char *const carried_out[] = {"hello",           "sandbox.create", "sandbox.get",
-                                          "sandbox.list",    "sandbox.stop",   "sandbox.connect",
-                                          "sandbox.sockets", "sandbox.stats",  "template.list"};
+static const char *const carried_out[] = {
+    "hello",           "sandbox.create", "sandbox.get",     "sandbox.list",  "sandbox.stop",
+    "sandbox.connect", "sandbox.report", "sandbox.sockets", "sandbox.stats", "template.list"};
 
 static int decoded(struct request *request, void *params, struct error *err)
 {

@@ -96,11 +96,19 @@ const report = (body, headers = {}, sandbox = id) => daemon.preview(sandbox, '/.
 });
 const oneError = (message) => ({ reports: [{ kind: 'error', message }] });
 
+// What the page has done is told with what went wrong.
 async function visit(url, work = async () => {}) {
     const page = await browser.context.newPage();
+    const log = [];
+    page.on('console', (message) => log.push(message.text()));
+    page.on('requestfailed', (request) => log.push(`${request.url()}: ${request.failure()?.errorText}`));
+    page.on('response', (response) => log.push(`${response.status()} ${response.url()}`));
     try {
         await page.goto(url, { waitUntil: 'load' });
         await work(page);
+    } catch (error) {
+        error.message += `\n--- the page\n${log.join('\n')}\n${await page.content()}`;
+        throw error;
     } finally {
         await page.close();
     }
@@ -140,6 +148,8 @@ test('errors, rejections, console.error, failed requests and resources arrive, i
         assert.equal((await reported(id, text('<img>'))).url, `${base()}/none.png`);
         assert.equal((await reported(id, text('<script>'))).url, `${base()}/none.js`);
     });
+    const { stdout } = await daemon.cli(['events', id]);
+    assert.match(stdout, /browser\.error +Uncaught TypeError: thrown here \(http:.*:\d+\)\n/);
     const all = await listed(id);
     const [first] = all;
     assert.deepEqual(await listed(id, first.id), all.slice(1));

@@ -137,6 +137,11 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             assert.deepEqual(await daemon.ok('GET', '/v1/auth/me', as(body.token)), {
                 sub: ada.id, role: 'authenticated', scopes: ['sandboxes', 'read'], kind: 'account', user_id: ada.id,
             });
+            const { records } = await until('the audit trail names who logged in', async () => {
+                const found = await daemon.ok('GET', `/v1/audit?subject=${ada.id}`);
+                return found.records.length > 0 && found;
+            });
+            assert.deepEqual(records.map(({ operation, auth, status: answered }) => [operation, auth, answered]), [['POST /v1/auth/login', 'account', 200]]);
             const other = await enter(bob);
             const session = await daemon.ok('POST', '/v1/sessions', { ...as(body.token), body: { title: 'mine' } });
             assert.equal(session.user_id, ada.id);

@@ -58,18 +58,28 @@ static int check_url(const char *url, struct error *err)
                                   "expected https://, or http:// to localhost");
 }
 
-static int set_options(struct fetch *fetch)
+/* From memory, since no file of the configuration can be opened here: libcurl's flavour with GnuTLS
+ * does not know how. */
+static int set_authorities(struct fetch *fetch, struct error *err)
+{
+    if (!fetch->authorities)
+        return 0;
+    struct curl_blob blob = {(void *)fetch->authorities, strlen(fetch->authorities),
+                             CURL_BLOB_NOCOPY};
+    CURLcode r = curl_easy_setopt(fetch->easy, CURLOPT_CAINFO_BLOB, &blob);
+    if (r == CURLE_OK)
+        return 0;
+    return error_set_field(err, "auth.jwks_ca_file", "libcurl with OpenSSL is needed: %s",
+                           curl_easy_strerror(r));
+}
+
+static int set_options(struct fetch *fetch, struct error *err)
 {
     CURL *easy = fetch->easy;
-    struct curl_blob authorities = {(void *)fetch->authorities,
-                                    fetch->authorities ? strlen(fetch->authorities) : 0,
-                                    CURL_BLOB_NOCOPY};
     CURLcode r = curl_easy_setopt(easy, CURLOPT_URL, fetch->url);
 
     if (r == CURLE_OK)
         r = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
-    if (r == CURLE_OK && fetch->authorities)
-        r = curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &authorities);
     if (r == CURLE_OK)
         r = curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
     if (r == CURLE_OK)
@@ -80,7 +90,8 @@ static int set_options(struct fetch *fetch)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "auracode");
-    return r == CURLE_OK ? 0 : -EINVAL;
+    return r == CURLE_OK ? set_authorities(fetch, err)
+                         : error_set(err, EINVAL, "libcurl: %s", curl_easy_strerror(r));
 }
 
 int fetch_init(struct fetch *fetch, const struct config *config, struct error *err)
@@ -98,7 +109,7 @@ int fetch_init(struct fetch *fetch, const struct config *config, struct error *e
     if (!fetch->multi || !fetch->easy || !fetch->body)
         return error_oom(err);
     fetch->asked_ms = now_monotonic_ms() - ASKED_MS;
-    return set_options(fetch) < 0 ? error_set(err, EINVAL, "libcurl knows an option less") : 0;
+    return set_options(fetch, err);
 }
 
 void fetch_free(struct fetch *fetch)

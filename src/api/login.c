@@ -60,6 +60,13 @@ static void refuse(struct http_request *request)
     http_fail(request, &err);
 }
 
+/* Whom the audit trail names; nothing else asks once the answer is there. */
+static void name_caller(struct http_request *request, const struct store_account *account)
+{
+    request->who.kind = AUTH_ACCOUNT;
+    snprintf(request->who.owner, sizeof(request->who.owner), "%s", account->id);
+}
+
 static void on_hashed(void *userdata, const char *hash, const struct error *failure)
 {
     struct login *login = userdata;
@@ -71,6 +78,8 @@ static void on_hashed(void *userdata, const char *hash, const struct error *fail
     if (good)
         account_tried_well(request->api->accounts, login->handle);
     json_t *answer = good ? token_to_json(login, &err) : NULL;
+    if (answer)
+        name_caller(request, &login->account);
     login_free(login);
     if (answer)
         http_reply(request, 200, answer);

@@ -60,6 +60,13 @@ static void refuse(struct http_request *request)
     http_fail(request, &err);
 }
 
+/* Whom the audit trail names; nothing else asks once the answer is there. */
+static void name_caller(struct http_request *request, const struct store_account *account)
+{
+    request->who.kind = AUTH_ACCOUNT;
+    snprintf(request->who.owner, sizeof(request->who.owner), "%s", account->id);
+}
+
 static void on_hashed(void *userdata, const char *hash, const struct error *failure)
 {
     struct login *login = userdata;
@@ -74,6 +81,8 @@ static void on_hashed(void *userdata, const char *hash, const struct error *fail
         snprintf(request->who.owner, sizeof(request->who.owner), "%s", login->account.id);
     }
     json_t *answer = good ? token_to_json(login, &err) : NULL;
+    if (answer)
+        name_caller(request, &login->account);
     login_free(login);
     if (answer)
         http_reply(request, 200, answer);

@@ -124,7 +124,8 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
                     const answer = await daemon.api(ask.method, ask.url, {
                         ...where, headers: { ...where.headers, ...(ask.content && { 'content-type': ask.type }) }, body: ask.content,
                     });
-                    const known = route.flags.includes('ROUTE_PUBLIC') ? callers[0] : caller;
+                    // Where nobody is asked who he is, nobody is known.
+                    const known = route.flags.includes('ROUTE_PUBLIC') ? { how: 'none', subject: null } : caller;
                     asked.push({ ...ask, caller: { ...known, address }, status: answer.status, error: answer.body?.error?.code, request: answer.headers['x-request-id'] });
                     statuses.add(answer.status);
                 }
@@ -193,6 +194,21 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             assert.equal(listed.stdout.trim().split('\n').length, 7);
             const json = JSON.parse((await daemon.cli(['audit', '--json', '--limit', '2'])).stdout);
             assert.deepEqual(json, { records: [records[7], records[6]], more: true });
+        });
+
+        test('a login names the account that it was, never the password', async () => {
+            const start = await last(), password = 'a password of some length', wrong = 'another one, which is wrong';
+            const user = await daemon.ok('POST', '/v1/users', { body: { name: 'carol', password } });
+            const login = (text) => daemon.api('POST', '/v1/auth/login', { ...as(null), body: { user: 'carol', password: text } });
+            assert.equal((await login(wrong)).status, 401);
+            const { token } = (await login(password)).body;
+            const { id } = await daemon.ok('POST', '/v1/sessions', { ...as(token), body: { title: 'hers' } });
+            const records = await behind(start, 4);
+            assert.deepEqual(records.slice(1).map((record) => [record.subject, record.auth, record.operation, record.target, record.error ?? record.status]), [
+                [null, 'none', 'POST /v1/auth/login', null, 'login_failed'], [user.id, 'account', 'POST /v1/auth/login', null, 200],
+                [user.id, 'account', 'POST /v1/sessions', `sessions/${id}`, 201],
+            ]);
+            for (const secret of [password, wrong, token, 'carol']) assert.ok(!JSON.stringify(records).includes(secret), secret);
         });
 
         test('pages neither skip nor repeat', async () => {

@@ -75,11 +75,8 @@ static void on_hashed(void *userdata, const char *hash, const struct error *fail
     bool good = hash && password_hash_equal(hash, login->account.hash) && *login->account.id &&
                 !login->account.disabled;
 
-    if (good) {
+    if (good)
         account_tried_well(request->api->accounts, login->handle);
-        request->who.kind = AUTH_ACCOUNT; /* for the audit trail */
-        snprintf(request->who.owner, sizeof(request->who.owner), "%s", login->account.id);
-    }
     json_t *answer = good ? token_to_json(login, &err) : NULL;
     if (answer)
         name_caller(request, &login->account);

@@ -241,6 +241,7 @@ static void finish(struct api *api)
     api->stopping = api->ending = true;
     if (api->http)
         http_abort_all(api->http);
+    db_abandon(api->db); /* libmicrohttpd stops with no request that waits */
     ended_close(api);
     supervisor_close(api->supervisor);
     inits_free(api->inits);

@@ -50,6 +50,12 @@ int db_open(sd_event *event, const char *url, unsigned int pool, struct db **ret
     return r;
 }
 
+void db_abandon(struct db *db)
+{
+    if (db && db->driver->abandon)
+        db->driver->abandon(db);
+}
+
 void db_close(struct db *db)
 {
     if (!db)

@@ -53,7 +53,10 @@ typedef void (*db_done_fn)(void *userdata, const struct db_result *results,
  * there. -EINVAL: no driver for the scheme; -EOPNOTSUPP, code "newer_schema". */
 int db_open(sd_event *event, const char *url, unsigned int pool, struct db **ret_db,
             struct error *err);
-/* Whatever still waits is told that the database is unavailable. NULL is fine. */
+/* Whatever still waits is told that the database is unavailable, and so is whatever comes. NULL is
+ * fine. */
+void db_abandon(struct db *db);
+/* The same, and frees it. */
 void db_close(struct db *db);
 
 /* 0 when the database answers; else why not. */

@@ -35,6 +35,7 @@ struct db_tx {
 struct db_driver {
     const char *schemes[2]; /* up to the colon; a second one may be NULL */
     int (*open)(struct db *db, const char *url, struct error *err);
+    void (*abandon)(struct db *db); /* NULL: nothing ever waits */
     void (*close)(struct db *db);
     int (*check)(struct db *db, struct error *err);
     void (*run)(struct db *db, struct db_tx *tx);

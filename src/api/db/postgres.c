@@ -196,7 +196,7 @@ static int postgres_open(struct db *base, const char *url, struct error *err)
     return 0;
 }
 
-static void postgres_close(struct db *base)
+static void postgres_abandon(struct db *base)
 {
     struct pg *pg = base->data;
     struct error err = ERROR_NONE;
@@ -210,12 +210,18 @@ static void postgres_close(struct db *base)
             db_finish(tx, &err);
     }
     refuse_all(pg, take_expired(pg, INT64_MAX));
-    pg_free(pg);
+}
+
+static void postgres_close(struct db *base)
+{
+    postgres_abandon(base);
+    pg_free(base->data);
 }
 
 const struct db_driver db_postgres = {
     .schemes = {"postgresql", "postgres"},
     .open = postgres_open,
+    .abandon = postgres_abandon,
     .close = postgres_close,
     .check = postgres_check,
     .run = postgres_run,

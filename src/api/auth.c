@@ -263,6 +263,7 @@ static int check_token(struct http_request *request,
         snprintf(reason, sizeof(reason), "%.190s", err->message);
         return refuse(request, reason, err);
     }
+    request->who.expires_ms = claims.expires_ms;
     if (claims.account)
         return check_account(request, &claims, done, err);
     return become(request, AUTH_JWT, "", claims.owner, claims.scopes, err);

@@ -16,6 +16,7 @@ struct principal {
     enum auth_kind kind;           /* AUTH_NONE: it is not known who asks, or need not be */
     uid_t uid;                     /* AUTH_PEER */
     char credential[DB_USER_SIZE]; /* id of the API key or account; what it has open ends with it */
+    int64_t expires_ms;            /* since 1970, when what it came with ends; 0: never */
     bool admin;                    /* sees and does everything */
     unsigned int scopes;
     char owner[OWNER_MAX + 1];

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define CONNECTIONS_MAX        1024u
-#define CONNECTIONS_ADDRESS    64u
 #define CONNECTION_MEMORY      (64u << 10) /* head and read buffer; more head is 431 or 414 */
 #define CONNECTION_MEMORY_STEP (16u << 10)
 #define IDLE_TIMEOUT_S         60u
@@ -143,6 +141,9 @@ static int on_accepted(void *userdata, int fd, const struct sockaddr *address, s
 /* `fd` -1: connections are added. */
 static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd)
 {
+    const struct config *config = &listener->http->api->config;
+    unsigned int most = (unsigned int)config->api_max_connections;
+    unsigned int of_address = (unsigned int)config->api_max_connections_per_address;
     unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
                          (fd < 0 ? (unsigned int)MHD_USE_NO_LISTEN_SOCKET : 0u);
     struct MHD_OptionItem listen[] = {{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
@@ -151,8 +152,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener, int fd)
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, listener, MHD_OPTION_ARRAY, fd < 0 ? &listen[1] : listen,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        listener->transport == HTTP_UNIX ? 0u : CONNECTIONS_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
+        listener, MHD_OPTION_CONNECTION_LIMIT, most, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        listener->transport == HTTP_UNIX ? 0u : of_address, MHD_OPTION_CONNECTION_TIMEOUT,
         IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)CONNECTION_MEMORY_STEP,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);

@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define SKEW_S     60
-#define SECRET_MIN 32 /* bytes; RFC 7518, 3.2: at least the hash's length */
+#define FOREVER_MS 1e14 /* the year 5138 */
+#define SECRET_MIN 32   /* bytes; RFC 7518, 3.2: at least the hash's length */
 
 struct jwt {
     jwk_t *secret; /* NULL: HS256 is refused */
@@ -222,6 +223,13 @@ static int check_times(const json_t *claims, int64_t now_s, struct error *err)
     return 0;
 }
 
+static int64_t expires_ms(const json_t *claims)
+{
+    double ms = (json_number_value(json_object_get(claims, "exp")) + SKEW_S) * 1000;
+
+    return ms < FOREVER_MS ? (int64_t)ms : INT64_MAX;
+}
+
 static bool has_audience(const json_t *claims, const char *audience)
 {
     const json_t *value = json_object_get(claims, "aud");
@@ -293,6 +301,7 @@ int jwt_verify(struct jwt *jwt, const char *token, int64_t now_ms, struct jwt_cl
     if (r == 0)
         r = check_parties(jwt, claims, own, err);
     ret_claims->account = own;
+    ret_claims->expires_ms = r == 0 ? expires_ms(claims) : 0;
     return r == 0 ? read_subject(claims, ret_claims, err) : r;
 }
 

@@ -24,6 +24,7 @@ struct jwt;
 struct jwt_claims {
     char owner[OWNER_MAX + 1];
     unsigned int scopes;
+    int64_t expires_ms; /* since 1970, when it is refused; INT64_MAX: in centuries */
     bool
         account; /* of a built-in account: `owner` is its id, `epoch` to be compared with today's */
     int64_t epoch;

@@ -11,6 +11,7 @@
 #include "api/owner.h"
 #include "base/cleanup.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
@@ -68,6 +69,7 @@ void request_end(struct http_request *request)
         wipe_body(request);
     http_untrack(request->api->http, request);
     sd_event_source_disable_unref(request->hangup);
+    sd_event_source_disable_unref(request->expiry);
     if (request->state_free && request->state)
         request->state_free(request->state);
     if (request->response)
@@ -518,9 +520,36 @@ static int on_hangup_event(sd_event_source *source, int fd, uint32_t events, voi
     return 0;
 }
 
+static int on_expired(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct http_request *request = userdata;
+
+    (void)source;
+    (void)usec;
+    request->expiry = sd_event_source_disable_unref(request->expiry);
+    request->abort(request);
+    return 0;
+}
+
+/* What was begun with a good token is finished; what would go on and on (WebSockets, logs that are
+ * followed) ends with it. Without memory for the timer it goes on. */
+static void end_with_token(struct http_request *request)
+{
+    int64_t expires_ms = request->who.expires_ms;
+
+    if (!request->route || request->route->method != METHOD_GET || expires_ms == 0 ||
+        expires_ms == INT64_MAX || request->expiry)
+        return;
+    int r = sd_event_add_time(request->api->event, &request->expiry, CLOCK_REALTIME,
+                              (uint64_t)expires_ms * 1000, 100000, on_expired, request);
+    if (r < 0)
+        log_warning("a token's end is not waited for: %s", strerror(-r));
+}
+
 void http_on_abort(struct http_request *request, void (*abort)(struct http_request *))
 {
     request->abort = abort;
+    end_with_token(request);
 }
 
 int http_watch_hangup(struct http_request *request)

@@ -66,7 +66,7 @@ struct http_request {
     struct http_header headers[REQUEST_HEADERS];
     size_t n_headers;
 
-    sd_event_source *hangup;
+    sd_event_source *hangup, *expiry;
     void (*abort)(struct http_request *request);
     void *state; /* the handler's own */
     void (*state_free)(void *state);

@@ -20,12 +20,14 @@ struct config {
     char *state_dir; /* absolute */
     char *run_dir;   /* absolute */
     /* [api] */
-    char *api_listen;       /* ADDRESS:PORT or "" for the unix socket alone */
-    char *api_tls_listen;   /* the same, over TLS; "": off */
-    char *api_user;         /* account that auracode-api runs as */
-    char *api_group;        /* group whose members are admins on the unix socket */
-    int64_t api_max_body;   /* bytes of a JSON body */
-    int64_t api_max_upload; /* bytes of an uploaded file */
+    char *api_listen;                        /* ADDRESS:PORT or "" for the unix socket alone */
+    char *api_tls_listen;                    /* the same, over TLS; "": off */
+    char *api_user;                          /* account that auracode-api runs as */
+    char *api_group;                         /* group whose members are admins on the unix socket */
+    int64_t api_max_body;                    /* bytes of a JSON body */
+    int64_t api_max_upload;                  /* bytes of an uploaded file */
+    int64_t api_max_connections;             /* of each listener at a time */
+    int64_t api_max_connections_per_address; /* of TCP; 0: any */
     /* [proxy] */
     char *proxy_listen;     /* ADDRESS:PORT */
     char *proxy_tls_listen; /* the same, over TLS; "": off */

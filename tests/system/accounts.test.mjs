@@ -277,6 +277,23 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             await until('it is closed', () => socket.readyState === WebSocket.CLOSED);
         });
 
+        test('WebSockets and followed logs end with the JWT that they came with, others go on', async () => {
+            const { id } = await daemon.create({ egress: 'none' });
+            const sub = crypto.randomUUID(), now = Math.floor(Date.now() / 1000);
+            const token = (exp) => sign({ sub, role: 'service_role', exp }, SECRET);
+            const [short, long] = [token(now - 60 + 4), token(now + 600)]; // 60 s of skew are allowed
+            const urls = [`/v1/events`, `/v1/sandboxes/${id}/watch`, `/v1/sandboxes/${id}/exec`];
+            const open = (bearer) => urls.map((url) => new WebSocket(`ws://127.0.0.1:${daemon.apiPort}${url}?auth_token=${bearer}`));
+            const ending = open(short), staying = open(long);
+            await Promise.all([...ending, ...staying].map((socket) => once(socket, 'open')));
+            await Promise.all(ending.map((socket) => once(socket, 'close')));
+            assert.ok(Date.now() >= (now + 4) * 1000 - 100, 'not before its time');
+            assert.ok(staying.every(({ readyState }) => readyState === WebSocket.OPEN));
+            for (const socket of staying) socket.terminate();
+            assert.equal(await statusOf(short), 401);
+            await daemon.remove(id);
+        });
+
         test('neither issuer signs for the other, and nothing but its key makes a token', async () => {
             const user = await add();
             const token = await enter(user);

@@ -135,3 +135,27 @@ for (const { name, send, chop, expect } of cases)
         }
         raw.socket.destroy();
     });
+
+test('an address has as many connections of the API as configured, another has its own, and room is found again', async () => {
+    const other = await Instance.start({ api: { max_connections_per_address: 3 } });
+    try {
+        const open = async (localAddress) => {
+            const socket = net.connect({ port: other.apiPort, host: '127.0.0.1', localAddress });
+            socket.on('error', () => {});
+            await once(socket, 'connect');
+            socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+            const answer = await new Promise((resolve) => socket.once('data', (data) => resolve(data.toString())).once('close', () => resolve('')));
+            return { socket, answer };
+        };
+        const held = [await open('127.0.0.2'), await open('127.0.0.2'), await open('127.0.0.2')];
+        for (const { answer } of held) assert.match(answer, /^HTTP\/1\.1 200 /);
+        assert.equal((await open('127.0.0.2')).answer, '');
+        const beside = await open('127.0.0.3');
+        assert.match(beside.answer, /^HTTP\/1\.1 200 /);
+        held[0].socket.destroy();
+        for (let again = { answer: '' }; !again.answer; again.socket.destroy()) again = await open('127.0.0.2');
+        for (const { socket } of [...held, beside]) socket.destroy();
+    } finally {
+        await other.stop();
+    }
+});

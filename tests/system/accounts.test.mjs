@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { Instance, once, run, slow, until } from './harness.mjs';
-import { Postgres } from './postgres.mjs';
+import { Postgres, Sqlite } from './postgres.mjs';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -19,16 +19,6 @@ function sign(claims, secret, alg = 'HS256') {
 }
 
 const claimsOf = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
-
-class Sqlite {
-    static start() {
-        return new Sqlite();
-    }
-
-    url = '';
-
-    stop() {}
-}
 
 // Types the lines into a program on a terminal of its own, each when it asks; gives what the terminal showed.
 const TYPE = `

@@ -292,16 +292,17 @@ for (const [name, Database] of [['SQLite', Sqlite], ['PostgreSQL', Postgres]]) {
             database.script(daemon, 'DROP TABLE saved; DROP TABLE saved_anchor');
         });
 
-        test('records wait for a database that is away', { skip: name === 'SQLite' && 'it is never away' }, async () => {
-            const start = await last();
-            await database.kill();
-            const asked = [];
-            for (let i = 0; i < 20; i++) asked.push((await daemon.api('DELETE', `/v1/sandboxes/${NOBODY}`)).headers['x-request-id']);
-            await database.startServer();
-            await until('the database is back', async () => (await daemon.api('GET', '/readyz')).status === 200, 20000);
-            assert.deepEqual((await behind(start, 20)).map(({ request }) => request), asked);
-            assert.equal((await verify()).ok, true);
-        });
+        if (name === 'PostgreSQL')
+            test('records wait for a database that is away', async () => {
+                const start = await last();
+                await database.kill();
+                const asked = [];
+                for (let i = 0; i < 20; i++) asked.push((await daemon.api('DELETE', `/v1/sandboxes/${NOBODY}`)).headers['x-request-id']);
+                await database.startServer();
+                await until('the database is back', async () => (await daemon.api('GET', '/readyz')).status === 200, 20000);
+                assert.deepEqual((await behind(start, 20)).map(({ request }) => request), asked);
+                assert.equal((await verify()).ok, true);
+            });
 
         test('a killed API loses no record of what it acknowledged a second before', async () => {
             const start = await last(), acknowledged = new Map(), kills = [];

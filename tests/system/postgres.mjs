@@ -87,3 +87,14 @@ export class Postgres {
         fs.rmSync(this.dir, { recursive: true, force: true });
     }
 }
+
+// What the daemon has by itself, for suites that run on both.
+export class Sqlite {
+    static start() {
+        return new Sqlite();
+    }
+
+    url = '';
+
+    stop() {}
+}

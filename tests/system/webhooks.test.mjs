@@ -6,17 +6,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Instance, until } from './harness.mjs';
-import { Postgres } from './postgres.mjs';
-
-class Sqlite {
-    static start() {
-        return new Sqlite();
-    }
-
-    url = '';
-
-    stop() {}
-}
+import { Postgres, Sqlite } from './postgres.mjs';
 
 // A receiver that keeps what it got, and answers as `answer` says.
 class Receiver {

@@ -7,49 +7,29 @@
 #include "base/confine.h"
 #include "base/str.h"
 
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 static const struct confine_call calls[] = {
     /* the threads that hash passwords; no processes */
-    {.name = "clone", .argument = 0, .mask = CLONE_THREAD, .equals = CLONE_THREAD},
-    {.name = "set_robust_list"},
-    {.name = "rseq"},
+    CONFINE_THREADS,
     /* the loop */
-    {.name = "epoll_create1"},
-    {.name = "epoll_ctl"},
-    {.name = "epoll_wait"},
-    {.name = "epoll_pwait"},
+    CONFINE_LOOP,
     {.name = "epoll_pwait2"},
-    {.name = "poll"},
     {.name = "ppoll"},
     {.name = "select"}, /* libmicrohttpd */
     {.name = "pselect6"},
-    {.name = "timerfd_create"},
-    {.name = "timerfd_settime"},
     {.name = "signalfd4"},
     {.name = "eventfd2"},
     /* connections */
-    {.name = "socket", .argument = 0, .mask = 0xffffffff, .equals = AF_UNIX},
+    CONFINE_CONNECTIONS,
     {.name = "socketpair"},
-    {.name = "connect"},
     {.name = "accept"},
     {.name = "accept4"},
     {.name = "getsockname"},
     {.name = "getpeername"},
-    {.name = "getsockopt"},
-    {.name = "setsockopt"},
-    {.name = "sendto"},
-    {.name = "sendmsg"},
     {.name = "sendfile"},
-    {.name = "recvfrom"},
-    {.name = "recvmsg"},
-    {.name = "shutdown"},
     {.name = "ioctl", .argument = 1, .mask = 0xffffffff, .equals = FIONREAD},
     {.name = "ioctl", .argument = 1, .mask = 0xffffffff, .equals = FIONBIO},
-    {.name = "fcntl"},
     {.name = "dup"},
     {.name = "dup3"},
     {.name = "pipe2"},

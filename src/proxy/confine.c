@@ -5,41 +5,20 @@
 #include "base/cleanup.h"
 #include "base/confine.h"
 
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-
 static const struct confine_call calls[] = {
     /* threads, no processes */
-    {.name = "clone", .argument = 0, .mask = CLONE_THREAD, .equals = CLONE_THREAD},
-    {.name = "set_robust_list"},
-    {.name = "rseq"},
+    CONFINE_THREADS,
     {.name = "set_tid_address"},
     /* loops */
-    {.name = "epoll_create1"},
-    {.name = "epoll_ctl"},
-    {.name = "epoll_wait"},
-    {.name = "epoll_pwait"},
-    {.name = "poll"},
+    CONFINE_LOOP,
     {.name = "eventfd2"},
-    {.name = "timerfd_create"},
-    {.name = "timerfd_settime"},
     /* connections */
-    {.name = "socket", .argument = 0, .mask = 0xffffffff, .equals = AF_UNIX},
-    {.name = "connect"},
+    CONFINE_CONNECTIONS,
     {.name = "accept4"},
     {.name = "getsockname"},
     {.name = "getpeername"},
-    {.name = "getsockopt"},
-    {.name = "setsockopt"},
-    {.name = "sendto"},
-    {.name = "sendmsg"},
-    {.name = "recvfrom"},
-    {.name = "recvmsg"},
-    {.name = "shutdown"},
     {.name = "splice"},
     {.name = "pipe2"},
-    {.name = "fcntl"},
     {.name = "ioctl", .argument = 1, .mask = 0xffffffff, .equals = FIONREAD},
 };
 

@@ -163,6 +163,14 @@ int64_t now_monotonic_ms(void)
     return now_ms(CLOCK_MONOTONIC);
 }
 
+int64_t now_monotonic_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int64_t keyed_number(const char *text, const char *key)
 {
     size_t length = key ? strlen(key) : 0;

@@ -38,6 +38,7 @@ static inline bool str_equal(const char *a, const char *b)
     return a && b && __builtin_strcmp(a, b) == 0;
 }
 
-/* Milliseconds of CLOCK_REALTIME since the epoch / of CLOCK_MONOTONIC. */
+/* Milliseconds of CLOCK_REALTIME since the epoch / of CLOCK_MONOTONIC; nanoseconds of that. */
 int64_t now_realtime_ms(void);
 int64_t now_monotonic_ms(void);
+int64_t now_monotonic_ns(void);

@@ -3,8 +3,7 @@
 #include "proxy/count.h"
 
 #include "base/figures.h"
-
-#include <time.h>
+#include "base/str.h"
 
 static struct figures_slot *slot_of(const struct client *client)
 {
@@ -27,10 +26,7 @@ static struct figures_slot *slot_of(const struct client *client)
 
 static uint64_t now_us(void)
 {
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+    return (uint64_t)now_monotonic_ns() / 1000;
 }
 
 void count_answer(struct client *client, int status)

@@ -3,20 +3,11 @@
  * overdraw it by what one turn moves; the debt is waited out, so the mean holds. */
 #include "proxy/quota.h"
 
+#include "base/str.h"
 #include "proxy/count.h"
-
-#include <time.h>
 
 #define SECOND INT64_C(1000000000)
 #define BURST  (SECOND / 4) /* ns of the bandwidth that may be taken at once */
-
-static int64_t now_ns(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * SECOND + time.tv_nsec;
-}
 
 bool quota_enter(struct client *client)
 {
@@ -56,7 +47,7 @@ void quota_charge(struct client *client)
     if (rate == 0 || !client->site)
         return;
     _Atomic int64_t *paid = &client->site->sandbox->paid_until;
-    int64_t before = atomic_load(paid), after, now = now_ns();
+    int64_t before = atomic_load(paid), after, now = now_monotonic_ns();
     int64_t price = (int64_t)((double)moved * (double)SECOND / (double)rate);
     do
         after = (before > now ? before : now) + price;
@@ -72,5 +63,5 @@ bool quota_exhausted(const struct client *client)
 {
     if (client->worker->proxy->config.proxy_bandwidth == 0)
         return false;
-    return atomic_load(&client->site->sandbox->paid_until) > now_ns() + BURST;
+    return atomic_load(&client->site->sandbox->paid_until) > now_monotonic_ns() + BURST;
 }

@@ -46,10 +46,7 @@ struct record {
 
 static uint64_t now_us(void)
 {
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+    return (uint64_t)now_monotonic_ns() / 1000;
 }
 
 /* ---- memory

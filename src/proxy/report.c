@@ -5,11 +5,11 @@
 
 #include "base/browser-report.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SECOND INT64_C(1000000000)
 
@@ -104,22 +104,15 @@ json_t *reports_read(struct text body, struct error *err)
 /* ---- the allowance
  * -------------------------------------------------------------------------------------- */
 
-static int64_t now_ns(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * SECOND + time.tv_nsec;
-}
-
 bool reports_exhausted(_Atomic int64_t *bucket)
 {
-    return atomic_load(bucket) > now_ns() + (REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND);
+    return atomic_load(bucket) >
+           now_monotonic_ns() + (REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND);
 }
 
 bool reports_admit(_Atomic int64_t *bucket)
 {
-    int64_t before = atomic_load(bucket), after, now = now_ns();
+    int64_t before = atomic_load(bucket), after, now = now_monotonic_ns();
 
     do {
         if (before > now + (REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND))

@@ -146,7 +146,7 @@ export const holds = [
     {
         name: 'a sandbox\'s reports have a limit',
         edits: [['src/proxy/report.c', '(REPORTS_BURST - 1) * (SECOND / REPORTS_PER_SECOND))\n            return false;', 'SECOND * 1000)\n            return false;'],
-            ['src/proxy/report.c', 'return atomic_load(bucket) > now_ns() +', 'return atomic_load(bucket) < 0 * now_ns() -']],
+            ['src/proxy/report.c', 'return atomic_load(bucket) >\n           now_monotonic_ns() +', 'return atomic_load(bucket) < 0 * now_monotonic_ns() -']],
         test: ['bridge', 'a flood of reports'],
     },
     {

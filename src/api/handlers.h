@@ -3,6 +3,7 @@
 
 #include "api/request.h"
 #include "api/store/sessions.h"
+#include "base/preview-token.h"
 
 #define HANDLER(name)                                                                              \
     int name(struct http_request *request, void *query, void *body, struct error *err)
@@ -132,6 +133,17 @@ json_t *sandbox_to_client(const struct api *api, json_t *sandbox);
 
 /* The preview URL of a sandbox (`port` 0) or of one of its ports; NULL when out of memory. */
 char *sandbox_url(const struct api *api, const char *id, unsigned int port);
+
+/* The same with a token that opens it until `expires_at` (seconds since 1970), also told apart;
+ * `sandbox`: as the supervisor has it now. NULL: see `err`. */
+char *preview_token_url(const struct api *api, const json_t *sandbox, unsigned int port,
+                        int64_t expires_at, char ret_token[PREVIEW_TOKEN_LENGTH + 1],
+                        struct error *err);
+
+/* Where the database failed, or its result number `result` has no row: answers, the latter by
+ * `not_found`, and is true. */
+bool reply_without_row(struct http_request *request, const struct db_result *results, size_t result,
+                       const struct error *err, void (*not_found)(struct http_request *request));
 
 /* The supervisor's or an init's answer as it is: replies with `member` of it (NULL: with all of it)
  * and the status 200. */

@@ -22,16 +22,24 @@ struct wanted {
     unsigned int port;
 };
 
-static json_t *token_to_json(const struct http_request *request, const char *token,
-                             int64_t expires_at)
+char *preview_token_url(const struct api *api, const json_t *sandbox, unsigned int port,
+                        int64_t expires_at, char ret_token[PREVIEW_TOKEN_LENGTH + 1],
+                        struct error *err)
 {
-    const struct wanted *wanted = request->state;
-    cleanup_free char *base = sandbox_url(request->api, request->captures[0], wanted->port);
-    cleanup_free char *url = base ? str_format("%s?%s=%s", base, PREVIEW_TOKEN_QUERY, token) : NULL;
+    const char *id = json_string_value(json_object_get(sandbox, "id"));
+    json_int_t epoch = json_integer_value(json_object_get(sandbox, "access_epoch"));
+    cleanup_free char *base = id ? sandbox_url(api, id, port) : NULL;
 
-    return url ? json_pack("{s:s, s:I, s:s}", "token", token, "expires_at",
-                           (json_int_t)expires_at * 1000, "url", url)
-               : NULL;
+    if (!base) {
+        error_oom(err);
+        return NULL;
+    }
+    if (preview_token_make(&api->preview_key, id, expires_at, (uint32_t)epoch, ret_token, err) < 0)
+        return NULL;
+    char *url = str_format("%s?" PREVIEW_TOKEN_QUERY "=%s", base, ret_token);
+    if (!url)
+        error_oom(err);
+    return url;
 }
 
 static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds,
@@ -40,20 +48,20 @@ static void on_sandbox(void *userdata, json_t *result, struct ipc_fds *fds,
     struct http_request *request = userdata;
     const struct wanted *wanted = request->state;
     struct error err = *failure;
+    int64_t expires_at = now_realtime_ms() / 1000 + wanted->expires_in_s;
     char token[PREVIEW_TOKEN_LENGTH + 1];
+    cleanup_free char *url =
+        result ? preview_token_url(request->api, json_object_get(result, "sandbox"), wanted->port,
+                                   expires_at, token, &err)
+               : NULL;
 
     (void)fds;
-    if (result) {
-        json_t *sandbox = json_object_get(result, "sandbox");
-        json_int_t epoch = json_integer_value(json_object_get(sandbox, "access_epoch"));
-        int64_t expires_at = now_realtime_ms() / 1000 + wanted->expires_in_s;
-        if (preview_token_make(&request->api->preview_key, request->captures[0], expires_at,
-                               (uint32_t)epoch, token, &err) == 0) {
-            http_reply(request, 201, token_to_json(request, token, expires_at));
-            return;
-        }
-    }
-    http_fail(request, &err);
+    if (url)
+        http_reply(request, 201,
+                   json_pack("{s:s, s:I, s:s}", "token", token, "expires_at",
+                             (json_int_t)expires_at * 1000, "url", url));
+    else
+        http_fail(request, &err);
 }
 
 HANDLER(preview_token_create)

@@ -103,3 +103,13 @@ void http_header(struct http_request *request, const char *name, const char *for
     if (length >= 0 && (size_t)length < sizeof(header->value))
         request->n_headers++;
 }
+
+bool reply_without_row(struct http_request *request, const struct db_result *results, size_t result,
+                       const struct error *err, void (*not_found)(struct http_request *request))
+{
+    if (!results)
+        http_fail(request, err);
+    else if (results[result].rows == 0)
+        not_found(request);
+    return !results || results[result].rows == 0;
+}

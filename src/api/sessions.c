@@ -340,11 +340,9 @@ static void on_deleted(void *userdata, const struct db_result *results, const st
     const struct session_remove_query *query = (const void *)request->query_data.bytes;
     const char *sandbox = results && results[0].rows ? db_text(&results[0], 0, 0) : NULL;
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[0].rows == 0)
-        session_not_found(request);
-    else if (!query->sandbox || !sandbox)
+    if (reply_without_row(request, results, 0, err, session_not_found))
+        return;
+    if (!query->sandbox || !sandbox)
         http_reply_empty(request, 204);
     else
         supervisor_call(request->api->supervisor, "sandbox.get",

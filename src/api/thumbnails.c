@@ -66,11 +66,7 @@ static void on_put(void *userdata, const struct db_result *results, const struct
 {
     struct http_request *request = userdata;
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[3].rows == 0)
-        session_not_found(request);
-    else
+    if (!reply_without_row(request, results, 3, err, session_not_found))
         http_reply(request, 200, session_from_row(&results[3], 0));
 }
 
@@ -195,13 +191,8 @@ static void on_found(void *userdata, const struct db_result *results, const stru
 {
     struct http_request *request = userdata;
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[0].rows == 0)
-        session_not_found(request);
-    else if (results[1].rows == 0)
-        not_found(request);
-    else
+    if (!reply_without_row(request, results, 0, err, session_not_found) &&
+        !reply_without_row(request, results, 1, err, not_found))
         answer_picture(request, db_text(&results[1], 0, 0), db_text(&results[1], 0, 1));
 }
 
@@ -216,13 +207,8 @@ static void on_deleted(void *userdata, const struct db_result *results, const st
 {
     struct http_request *request = userdata;
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[0].rows == 0)
-        session_not_found(request);
-    else if (results[1].rows == 0)
-        not_found(request);
-    else
+    if (!reply_without_row(request, results, 0, err, session_not_found) &&
+        !reply_without_row(request, results, 1, err, not_found))
         http_reply_empty(request, 204);
 }
 

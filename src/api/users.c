@@ -144,11 +144,7 @@ static void on_changed(void *userdata, const struct db_result *results, const st
 {
     struct http_request *request = change_done(userdata);
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[0].rows == 0)
-        not_found(request);
-    else
+    if (!reply_without_row(request, results, 0, err, not_found))
         http_reply(request, 200, user_to_json(&results[0], 0));
 }
 
@@ -202,11 +198,7 @@ static void on_removed(void *userdata, const struct db_result *results, const st
 {
     struct http_request *request = change_done(userdata);
 
-    if (!results)
-        http_fail(request, err);
-    else if (results[0].rows == 0)
-        not_found(request);
-    else
+    if (!reply_without_row(request, results, 0, err, not_found))
         http_reply_empty(request, 204);
 }
 

@@ -13,7 +13,6 @@
 #include "api/store/users.h"
 #include "api/supervisor.h"
 #include "base/cleanup.h"
-#include "base/preview-token.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -33,16 +32,13 @@ static void progress(struct room *room, const char *stage, const char *text)
  * memory. */
 static char *preview_url(const struct room *room, const json_t *sandbox)
 {
-    cleanup_free char *url = sandbox_url(room->api, room->sandbox, 0);
-    uint32_t epoch = (uint32_t)json_integer_value(json_object_get(sandbox, "access_epoch"));
+    bool is_private = str_equal(json_string_value(json_object_get(sandbox, "access")), "private");
     int64_t expires_at = now_realtime_ms() / 1000 + PREVIEW_S;
     char token[PREVIEW_TOKEN_LENGTH + 1];
+    char *url =
+        is_private ? preview_token_url(room->api, sandbox, 0, expires_at, token, NULL) : NULL;
 
-    if (!url || !str_equal(json_string_value(json_object_get(sandbox, "access")), "private") ||
-        preview_token_make(&room->api->preview_key, room->sandbox, expires_at, epoch, token, NULL) <
-            0)
-        return TAKE_PTR(url);
-    return str_format("%s?" PREVIEW_TOKEN_QUERY "=%s", url, token);
+    return url ? url : sandbox_url(room->api, room->sandbox, 0);
 }
 
 static void answer(struct member *member, const char *url)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct db_driver *const drivers[] = {&db_sqlite, &db_postgres};
@@ -20,6 +21,14 @@ int64_t db_int(const struct db_result *result, size_t row, size_t column)
     if (!text || parse_u64(text + negative, 0, INT64_MAX, &value) < 0)
         return 0;
     return negative ? -(int64_t)value : (int64_t)value;
+}
+
+void db_copy_text(const struct db_result *result, size_t row, size_t column, char *target,
+                  size_t size)
+{
+    const char *text = db_text(result, row, column);
+
+    snprintf(target, size, "%s", text ? text : "");
 }
 
 static bool has_scheme(const char *url, const char *scheme)

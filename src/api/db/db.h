@@ -37,6 +37,10 @@ static inline const char *db_text(const struct db_result *result, size_t row, si
     return result->values[row * result->columns + column];
 }
 
+/* The same copied, cut to `size`; "" for NULL. */
+void db_copy_text(const struct db_result *result, size_t row, size_t column, char *target,
+                  size_t size);
+
 /* 0 for NULL and for what is no number. */
 int64_t db_int(const struct db_result *result, size_t row, size_t column);
 

@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define COLUMNS "id, name, password_hash, epoch, disabled, created_at, changed_at"
@@ -92,19 +91,11 @@ void accounts_list(struct db *db, db_done_fn done, void *userdata)
     db_run(db, tx, done, userdata);
 }
 
-static void copy(char *target, size_t size, const struct db_result *result, size_t row,
-                 size_t column)
-{
-    const char *text = db_text(result, row, column);
-
-    snprintf(target, size, "%s", text ? text : "");
-}
-
 void account_from_row(const struct db_result *result, size_t row, struct store_account *ret_account)
 {
-    copy(ret_account->id, sizeof(ret_account->id), result, row, 0);
-    copy(ret_account->name, sizeof(ret_account->name), result, row, 1);
-    copy(ret_account->hash, sizeof(ret_account->hash), result, row, 2);
+    db_copy_text(result, row, 0, ret_account->id, sizeof(ret_account->id));
+    db_copy_text(result, row, 1, ret_account->name, sizeof(ret_account->name));
+    db_copy_text(result, row, 2, ret_account->hash, sizeof(ret_account->hash));
     ret_account->epoch = db_int(result, row, 3);
     ret_account->disabled = db_int(result, row, 4) != 0;
     ret_account->created_at = db_int(result, row, 5);

@@ -2,8 +2,6 @@
  * again. */
 #include "api/store/keys.h"
 
-#include <stdio.h>
-
 #define COLUMNS "id, name, hash, owner, scopes, created_at, last_used_at"
 
 void keys_add(struct db *db, const struct store_key *key, db_done_fn done, void *userdata)
@@ -53,20 +51,12 @@ void keys_list(struct db *db, db_done_fn done, void *userdata)
     db_run(db, tx, done, userdata);
 }
 
-static void copy(char *target, size_t size, const struct db_result *result, size_t row,
-                 size_t column)
-{
-    const char *text = db_text(result, row, column);
-
-    snprintf(target, size, "%s", text ? text : "");
-}
-
 void key_from_row(const struct db_result *result, size_t row, struct store_key *ret_key)
 {
-    copy(ret_key->id, sizeof(ret_key->id), result, row, 0);
-    copy(ret_key->name, sizeof(ret_key->name), result, row, 1);
-    copy(ret_key->hash, sizeof(ret_key->hash), result, row, 2);
-    copy(ret_key->owner, sizeof(ret_key->owner), result, row, 3);
+    db_copy_text(result, row, 0, ret_key->id, sizeof(ret_key->id));
+    db_copy_text(result, row, 1, ret_key->name, sizeof(ret_key->name));
+    db_copy_text(result, row, 2, ret_key->hash, sizeof(ret_key->hash));
+    db_copy_text(result, row, 3, ret_key->owner, sizeof(ret_key->owner));
     ret_key->scopes = (unsigned int)db_int(result, row, 4);
     ret_key->created_at = db_int(result, row, 5);
     ret_key->last_used_at = db_int(result, row, 6);

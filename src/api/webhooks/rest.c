@@ -221,14 +221,10 @@ static void on_one(void *userdata, const struct db_result *results, const struct
 {
     struct webhook row;
 
-    if (!results) {
-        http_fail(userdata, err);
-    } else if (results[0].rows == 0) {
-        not_found(userdata);
-    } else {
-        webhook_read(&results[0], 0, &row);
-        http_reply(userdata, 200, to_json(&row, NULL));
-    }
+    if (reply_without_row(userdata, results, 0, err, not_found))
+        return;
+    webhook_read(&results[0], 0, &row);
+    http_reply(userdata, 200, to_json(&row, NULL));
 }
 
 HANDLER(webhook_get)
@@ -275,14 +271,10 @@ static void on_removed(void *userdata, const struct db_result *results, const st
 {
     struct http_request *request = userdata;
 
-    if (!results) {
-        http_fail(request, err);
-    } else if (results[0].rows == 0) {
-        not_found(request);
-    } else {
-        webhooks_changed(request->api->webhooks);
-        http_reply_empty(request, 204);
-    }
+    if (reply_without_row(request, results, 0, err, not_found))
+        return;
+    webhooks_changed(request->api->webhooks);
+    http_reply_empty(request, 204);
 }
 
 HANDLER(webhook_remove)
@@ -353,14 +345,10 @@ static void on_revived(void *userdata, const struct db_result *results, const st
 {
     struct http_request *request = userdata;
 
-    if (!results) {
-        http_fail(request, err);
-    } else if (results[0].rows == 0) {
-        not_found(request);
-    } else {
-        webhooks_wake(request->api->webhooks);
-        http_reply(request, 200, json_pack("{s:I}", "redelivered", (json_int_t)results[1].rows));
-    }
+    if (reply_without_row(request, results, 0, err, not_found))
+        return;
+    webhooks_wake(request->api->webhooks);
+    http_reply(request, 200, json_pack("{s:I}", "redelivered", (json_int_t)results[1].rows));
 }
 
 HANDLER(webhook_redeliver)

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
-import { Instance, once } from '../../tests/system/harness.mjs';
+import { Instance, once, userToken } from '../../tests/system/harness.mjs';
 import { bar, quantile } from './lib.mjs';
 
 const { WebSocket } = createRequire(new URL('../../tests/system/', import.meta.url))('ws');
@@ -19,12 +19,6 @@ const CLIENTS = SESSIONS * (BROWSERS + 1);
 const MEMORY_A_CLIENT = 64 << 10;
 const SECRET = 'a secret of at least thirty-two bytes';
 const FILLER = 'x'.repeat(200);
-
-const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-function jwt(sub) {
-    const text = `${encode({ alg: 'HS256' })}.${encode({ sub, role: 'authenticated', exp: Math.floor(Date.now() / 1000) + 3600 })}`;
-    return `${text}.${crypto.createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
 
 const status = (pid, key) => Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
 function cpuMs(pid) {
@@ -79,7 +73,7 @@ const instance = await Instance.start({ log: { level: 'info' }, auth: { jwt_secr
 const peer = spawn(process.execPath, [new URL('./chat-peer.mjs', import.meta.url).pathname], { stdio: ['ignore', 'pipe', 'inherit'] });
 try {
     const [port] = await once(peer.stdout, 'data');
-    const token = jwt(crypto.randomUUID());
+    const token = userToken(crypto.randomUUID(), SECRET);
     const as = { headers: { authorization: `Bearer ${token}` }, host: { host: '127.0.0.1', port: instance.apiPort } };
     const sessions = [];
     for (let i = 0; i < SESSIONS; i++) sessions.push((await instance.ok('POST', '/v1/sessions', { ...as, body: { title: 'load' } })).id);

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { Instance, once, source, until } from './harness.mjs';
+import { Instance, once, source, until, userToken } from './harness.mjs';
 import { Postgres } from './postgres.mjs';
 
 const JWT_SECRET = 'a secret of at least thirty-two bytes';
@@ -15,11 +15,7 @@ const SECRET = 'the-secret-of-a-body';
 const NOBODY = 'aaaaaaaaaaaa';
 const DAY = 24 * 3600 * 1000;
 
-function jwt(sub) {
-    const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ sub, role: 'authenticated', exp: Math.floor(Date.now() / 1000) + 600 })}`;
-    return `${text}.${crypto.createHmac('sha256', JWT_SECRET).update(text).digest('base64url')}`;
-}
+const jwt = (sub) => userToken(sub, JWT_SECRET);
 
 // The route table as the source has it: none can be forgotten here.
 const routes = (() => {

@@ -3,16 +3,11 @@ import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { Instance, once, slow } from './harness.mjs';
+import { Instance, once, slow, userToken } from './harness.mjs';
 import { Postgres, Sqlite } from './postgres.mjs';
 
 const SECRET = 'a secret of at least thirty-two bytes';
-const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
-function jwt(sub, claims = {}) {
-    const text = `${encode({ alg: 'HS256' })}.${encode({ sub, role: 'authenticated', exp: Math.floor(Date.now() / 1000) + 600, ...claims })}`;
-    return `${text}.${crypto.createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
+const jwt = (sub, claims) => userToken(sub, SECRET, claims);
 
 let daemon, alice, bob;
 
